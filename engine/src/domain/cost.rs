@@ -1,0 +1,1 @@
+//! Placeholder of `cost`, to be filled.

@@ -1,0 +1,1 @@
+//! Placeholder of `fx`, to be filled.

@@ -1,0 +1,1 @@
+//! Placeholder of `intake`, to be filled.

@@ -1,0 +1,1 @@
+//! Placeholder of `messages`, to be filled.

@@ -1,0 +1,11 @@
+//! The rules, pure and synchronous: no port, no clock, no I/O.
+
+pub mod cost;
+pub mod fx;
+pub mod ids;
+pub mod intake;
+pub mod messages;
+pub mod money;
+pub mod records;
+pub mod time;
+pub mod valuation;

@@ -1,0 +1,1 @@
+//! Placeholder of `valuation`, to be filled.

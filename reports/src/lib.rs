@@ -1,0 +1,3 @@
+//! What a run writes and how it is shown.
+
+pub mod recording;

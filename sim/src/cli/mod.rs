@@ -1,0 +1,1 @@
+//! Placeholder of `cli`, to be filled.

@@ -1,0 +1,1 @@
+//! Placeholder of `cluster`, to be filled.

@@ -1,0 +1,1 @@
+//! Placeholder of `feed`, to be filled.

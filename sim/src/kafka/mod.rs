@@ -1,0 +1,1 @@
+//! Placeholder of `kafka`, to be filled.

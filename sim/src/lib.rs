@@ -1,0 +1,12 @@
+//! The world in which the engine runs deterministically, and the harness around it.
+
+pub mod cli;
+pub mod cluster;
+pub mod feed;
+pub mod kafka;
+pub mod oracle;
+pub mod postgres;
+pub mod runner;
+pub mod scenario;
+pub mod workload;
+pub mod world;

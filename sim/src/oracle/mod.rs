@@ -1,0 +1,1 @@
+//! Placeholder of `oracle`, to be filled.

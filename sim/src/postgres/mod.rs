@@ -1,0 +1,1 @@
+//! Placeholder of `postgres`, to be filled.

@@ -1,0 +1,1 @@
+//! Placeholder of `runner`, to be filled.

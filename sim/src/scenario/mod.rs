@@ -1,0 +1,1 @@
+//! Placeholder of `scenario`, to be filled.

@@ -1,0 +1,1 @@
+//! Placeholder of `workload`, to be filled.

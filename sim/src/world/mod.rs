@@ -1,0 +1,1 @@
+//! Placeholder of `world`, to be filled.
