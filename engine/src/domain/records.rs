@@ -320,3 +320,25 @@ pub struct Outcome {
     /// Applied or parked.
     pub fate: Fate,
 }
+
+/// What a key's history is folded with, fixed for all rows of one version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoldTerms {
+    /// The portfolio's base currency.
+    pub base_currency: Currency,
+    /// The portfolio's cost method.
+    pub method: CostMethod,
+}
+
+/// The four values of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Values {
+    /// In base currency.
+    pub market_value: Amount,
+    /// In the instrument's currency.
+    pub market_value_local: Amount,
+    /// market_value - cost_basis.
+    pub unrealized_gain_loss: Amount,
+    /// market_value_local - cost_basis_local.
+    pub unrealized_gain_loss_local: Amount,
+}

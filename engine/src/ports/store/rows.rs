@@ -10,8 +10,8 @@ use smol_str::SmolStr;
 use crate::domain::ids::{Currency, Epoch, Key, PortfolioId, Revision, SecurityId, Token};
 use crate::domain::money::Amount;
 use crate::domain::records::{
-    CostMethod, ExchangeRate, Fate, Instrument, KeyStatus, MarketPrice, Outcome, Place, Portfolio,
-    Position, Terms, Transaction, ValuationStatus,
+    ExchangeRate, Fate, FoldTerms, Instrument, KeyStatus, MarketPrice, Outcome, Place, Portfolio,
+    Position, Terms, Transaction, ValuationStatus, Values,
 };
 use crate::domain::time::{Date, Timestamp};
 use crate::ports::log::Topic;
@@ -61,15 +61,6 @@ pub struct InstrumentRow {
     pub instrument: Instrument,
     /// Version of the content.
     pub source_version: i64,
-}
-
-/// What a key's history is folded with, fixed for all rows of one version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FoldTerms {
-    /// The portfolio's base currency.
-    pub base_currency: Currency,
-    /// The portfolio's cost method.
-    pub method: CostMethod,
 }
 
 /// `position_state`: token, watermark, status and running position of a key.
@@ -213,19 +204,6 @@ pub struct SnapshotRow {
     pub values: Option<Values>,
     /// How it came to its values.
     pub valuation_status: ValuationStatus,
-}
-
-/// The four values of a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Values {
-    /// In base currency.
-    pub market_value: Amount,
-    /// In the instrument's currency.
-    pub market_value_local: Amount,
-    /// market_value - cost_basis.
-    pub unrealized_gain_loss: Amount,
-    /// market_value_local - cost_basis_local.
-    pub unrealized_gain_loss_local: Amount,
 }
 
 /// What news is about; orders triggers and jobs.
