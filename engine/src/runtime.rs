@@ -1,10 +1,15 @@
 //! Composition: which services an instance runs, and the knobs that capacity planning turns.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use crate::domain::records::named;
+use crate::ports::Ports;
+use crate::ports::host::Host;
+use crate::services::instance::Instance;
+use crate::services::{
+    outbox_dispatcher, persistence, position_calculator, position_valuation_calculator,
+    price_watcher, replayer, reprocessing_worker, valuation_scheduler,
+};
 
 named!(
     /// The kinds of processes. `position-calculator` runs the `replayer` beside its consumer.
@@ -105,7 +110,34 @@ impl Default for Knobs {
     }
 }
 
-/// A knob in milliseconds as a duration.
-pub(crate) fn millis(knob: u64) -> Duration {
-    Duration::from_millis(knob)
+/// Runs an instance of a process until it is killed.
+pub async fn run<P: Ports>(kind: ProcessKind, ports: P, knobs: Knobs) {
+    let instance = |process| Instance {
+        ports: ports.clone(),
+        knobs: knobs.clone(),
+        process,
+    };
+    match kind {
+        ProcessKind::Persistence => persistence::run(instance(persistence::PROCESS)).await,
+        ProcessKind::PositionCalculator => {
+            ports
+                .host()
+                .spawn(replayer::run(instance(replayer::PROCESS)));
+            position_calculator::run(instance(position_calculator::PROCESS)).await;
+        }
+        ProcessKind::PriceWatcher => price_watcher::run(instance(price_watcher::PROCESS)).await,
+        ProcessKind::ValuationScheduler => {
+            valuation_scheduler::run(instance(valuation_scheduler::PROCESS)).await;
+        }
+        ProcessKind::ReprocessingWorker => {
+            reprocessing_worker::run(instance(reprocessing_worker::PROCESS)).await;
+        }
+        ProcessKind::PositionValuationCalculator => {
+            let instance = instance(position_valuation_calculator::PROCESS);
+            position_valuation_calculator::run(instance).await;
+        }
+        ProcessKind::OutboxDispatcher => {
+            outbox_dispatcher::run(instance(outbox_dispatcher::PROCESS)).await;
+        }
+    }
 }

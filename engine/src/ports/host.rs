@@ -162,4 +162,7 @@ pub trait Host {
 
     /// Reports something.
     fn emit(&self, signal: Signal);
+
+    /// Runs a task beside the caller; it dies with the instance.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
 }

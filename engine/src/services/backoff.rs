@@ -1,0 +1,26 @@
+//! Pauses after errors: doubled up to a limit, with jitter, reset by a success.
+
+use super::instance::Instance;
+use crate::ports::Ports;
+
+/// The state of a row of failures.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// Forgets the failures.
+    pub(super) fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Waits after one more failure.
+    pub(super) async fn wait<P: Ports>(&mut self, instance: &Instance<P>) {
+        let doubled = instance.knobs.retry_min_ms << self.failures.min(16);
+        self.failures += 1;
+        instance
+            .pause(doubled.min(instance.knobs.retry_max_ms))
+            .await;
+    }
+}

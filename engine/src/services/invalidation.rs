@@ -1,0 +1,83 @@
+//! What an invalidation does to a key's state: one place for revision, watermark and status.
+
+use super::instance::Instance;
+use crate::domain::ids::{Epoch, Key};
+use crate::domain::records::{KeyStatus, Position};
+use crate::domain::time::Date;
+use crate::ports::Ports;
+use crate::ports::host::Signal;
+use crate::ports::store::rows::{EpochRow, KeyState, ReplayRow};
+
+/// From `date` on, what was valued before is not valid any more: the revision rises, the watermark
+/// falls to the day before if it is not there already.
+pub(super) fn invalidate(state: &mut KeyState, date: Date) {
+    state.revision = state.revision.next();
+    lower_watermark(state, date);
+}
+
+/// The watermark falls to the day before `date`, if it is not there already.
+pub(super) fn lower_watermark(state: &mut KeyState, date: Date) {
+    state.watermark_date = state.watermark_date.min(date.previous());
+    state.status = KeyStatus::Reprocessing;
+}
+
+/// Starts a new epoch whose history is rebuilt from `date` on; returns its rows. While another
+/// replay is open the new one starts where that one stands, if that is earlier: the rest of the
+/// older replay has to be done under the new epoch too.
+pub(super) fn new_epoch(
+    state: &mut KeyState,
+    open: Option<&ReplayRow>,
+    date: Date,
+) -> (EpochRow, ReplayRow) {
+    let from_date = open.map_or(date, |replay| date.min(replay.replayed_to().date()));
+    state.epoch = state.epoch.next();
+    state.position = Position::default();
+    invalidate(state, from_date);
+    let (key, epoch) = (state.key.clone(), state.epoch);
+    let replay = ReplayRow {
+        key: key.clone(),
+        epoch,
+        from_date,
+        cursor: None,
+    };
+    (
+        EpochRow {
+            key,
+            epoch,
+            from_date,
+        },
+        replay,
+    )
+}
+
+/// Reports how a key's state has changed.
+pub(super) fn report<P: Ports>(instance: &Instance<P>, before: &KeyState, after: &KeyState) {
+    if after.epoch != before.epoch {
+        instance.emit(Signal::EpochBumped {
+            key: after.key.clone(),
+            epoch: after.epoch,
+            revision: after.revision,
+            from_date: after.watermark_date.next(),
+        });
+    }
+    if after.revision != before.revision {
+        instance.emit(Signal::WatermarkReset {
+            key: after.key.clone(),
+            revision: after.revision,
+            watermark_date: after.watermark_date,
+        });
+    }
+}
+
+/// Rows that are written when keys change, collected over a batch.
+#[derive(Default)]
+pub(super) struct Rebuilds {
+    /// New or earlier epochs.
+    pub(super) epochs: Vec<EpochRow>,
+    /// Replays that open, rewind or go on.
+    pub(super) replays: Vec<ReplayRow>,
+    /// Keys whose fold starts anew.
+    pub(super) reset_lots: Vec<Key>,
+    /// History that a rewind takes back.
+    pub(super) deleted_history: Vec<(Key, Epoch, Date)>,
+}

@@ -1,0 +1,337 @@
+//! `valuation-scheduler`: triggers become jobs, gaps become valuation jobs, jobs are claimed and
+//! sent; the sole authority that advances watermarks, sets CURRENT and switches the served epoch.
+//!
+//! Any number of schedulers may run: triggers and claims are taken with SKIP LOCKED, and a key is
+//! visited under its lock, with everything about it read in later statements.
+
+use std::collections::BTreeMap;
+
+use super::ServiceError;
+use super::backoff::Backoff;
+use super::instance::{Instance, Producer, Session};
+use crate::domain::ids::Key;
+use crate::domain::messages::{self, ValuationRequired};
+use crate::domain::records::KeyStatus;
+use crate::domain::time::Date;
+use crate::ports::Ports;
+use crate::ports::host::{Host, Signal};
+use crate::ports::log::{Headers, NewRecord, Topic};
+use crate::ports::store::rows::{JobKey, KeyState, ValuationJobRow};
+use crate::ports::store::statements::{
+    ClaimValuationJobs, DeleteTriggers, FindDueKeys, InsertReprocessingJobs, InsertValuationJobs,
+    LockKeys, NewValuationJob, Progress, ProgressQuery, PruneEpochs, ReadBusinessDates,
+    ReadProgress, TakeTriggers, UpdateKeys,
+};
+
+/// Name of the process in crash points.
+pub const PROCESS: &str = "valuation-scheduler";
+
+/// Its port calls.
+pub const CALLS: &[&str] = &[
+    "TakeTriggers",
+    "InsertReprocessingJobs",
+    "DeleteTriggers",
+    "FindDueKeys",
+    "LockKeys",
+    "ReadProgress",
+    "ReadBusinessDates",
+    "UpdateKeys",
+    "PruneEpochs",
+    "InsertValuationJobs",
+    "ClaimValuationJobs",
+    "Commit",
+    "Send",
+];
+
+/// Runs the process.
+pub(crate) async fn run<P: Ports>(instance: Instance<P>) {
+    let mut backoff = Backoff::default();
+    let mut after: Option<Key> = None;
+    loop {
+        let error = match serve(&instance, &mut after, &mut backoff).await {
+            Ok(never) => match never {},
+            Err(error) => error,
+        };
+        instance.trouble(PROCESS, &error);
+        backoff.wait(&instance).await;
+    }
+}
+
+async fn serve<P: Ports>(
+    instance: &Instance<P>,
+    after: &mut Option<Key>,
+    backoff: &mut Backoff,
+) -> Result<std::convert::Infallible, ServiceError> {
+    let mut producer = instance.producer().await?;
+    loop {
+        hand_on_triggers(instance).await?;
+        for _ in 0..instance.knobs.visits_per_round {
+            if !visit(instance, after).await? {
+                break;
+            }
+        }
+        claim(instance, &mut producer).await?;
+        backoff.reset();
+        instance.pause(instance.knobs.scheduler_poll_ms).await;
+    }
+}
+
+/// Triggers become jobs; each hand-on makes its own job, none is merged into one that runs.
+async fn hand_on_triggers<P: Ports>(instance: &Instance<P>) -> Result<(), ServiceError> {
+    let mut session = instance.begin().await?;
+    let triggers = session
+        .run(TakeTriggers {
+            limit: instance.knobs.trigger_batch,
+        })
+        .await?;
+    if triggers.is_empty() {
+        session.rollback().await;
+        return Ok(());
+    }
+    // The rows are locked: what is deleted is what was read.
+    let jobs = triggers
+        .iter()
+        .map(|t| (t.subject.clone(), t.earliest_date))
+        .collect();
+    session.run(InsertReprocessingJobs { jobs }).await?;
+    let subjects = triggers
+        .into_iter()
+        .map(|trigger| trigger.subject)
+        .collect();
+    session.run(DeleteTriggers { subjects }).await?;
+    Ok(session.commit().await?)
+}
+
+/// Visits the next due keys, going round; whether there may be more.
+async fn visit<P: Ports>(
+    instance: &Instance<P>,
+    after: &mut Option<Key>,
+) -> Result<bool, ServiceError> {
+    let limit = instance.knobs.visit_batch;
+    let keys = instance
+        .query(FindDueKeys {
+            after: after.clone(),
+            limit,
+        })
+        .await?;
+    let is_full = keys.len() >= limit as usize;
+    let went_round = after.is_some() && !is_full;
+    *after = keys.last().cloned().filter(|_| is_full);
+    if keys.is_empty() {
+        return Ok(went_round);
+    }
+    let mut session = instance.begin().await?;
+    // A key that somebody holds is being changed: it is due again at the next round.
+    let before = session
+        .run(LockKeys {
+            keys,
+            skip_locked: true,
+        })
+        .await?;
+    let queries = before.iter().map(|state| ProgressQuery {
+        key: state.key.clone(),
+        epoch: state.epoch,
+        revision: state.revision,
+        watermark_date: state.watermark_date,
+    });
+    let progress = session
+        .run(ReadProgress {
+            keys: queries.collect(),
+        })
+        .await?;
+    let progress: BTreeMap<Key, Progress> = progress
+        .into_iter()
+        .map(|fact| (fact.key.clone(), fact))
+        .collect();
+    let after: Vec<KeyState> = before
+        .iter()
+        .map(|state| advance(state, &progress[&state.key]))
+        .collect();
+    write_states(&mut session, &before, &after).await?;
+    let jobs = plan_jobs(&mut session, &after, &progress, &instance.knobs).await?;
+    let created = Signal::JobsCreated {
+        jobs: jobs.len() as u32,
+        keys: jobs.iter().map(|job| job.keys.len() as u32).sum(),
+    };
+    if !jobs.is_empty() {
+        session.run(InsertValuationJobs { jobs }).await?;
+    }
+    session.commit().await?;
+    report(instance, &before, &after, created);
+    Ok(is_full || went_round)
+}
+
+/// The state of a key after a visit: watermark, status and served epoch as far as the snapshots of
+/// its token reach.
+fn advance(state: &KeyState, facts: &Progress) -> KeyState {
+    let mut next = state.clone();
+    if facts.replay_open {
+        return next;
+    }
+    match facts.latest_business_date {
+        Some(latest) if next.watermark_date > latest => {
+            // The first business date of all lies before the key's first transaction: nothing is
+            // valued, so the watermark may fall to it, which takes a new revision.
+            next.watermark_date = latest;
+            next.revision = next.revision.next();
+        }
+        Some(latest) if facts.first_missing.is_none() => next.watermark_date = latest,
+        Some(_) => {
+            let reached = facts.complete_through.unwrap_or(next.watermark_date);
+            next.watermark_date = next.watermark_date.max(reached);
+        }
+        None => {}
+    }
+    if facts
+        .latest_business_date
+        .is_none_or(|latest| next.watermark_date == latest)
+    {
+        next.status = KeyStatus::Current;
+        next.served_epoch = next.epoch;
+    }
+    if next != *state {
+        next.input_version += 1;
+    }
+    next
+}
+
+/// Writes the states that have changed, and prunes what a switch of the served epoch leaves behind.
+async fn write_states<P: Ports>(
+    session: &mut Session<'_, P>,
+    before: &[KeyState],
+    after: &[KeyState],
+) -> Result<(), ServiceError> {
+    let pairs = || before.iter().zip(after);
+    let rows: Vec<KeyState> = pairs()
+        .filter(|(old, new)| old != new)
+        .map(|(_, new)| new.clone())
+        .collect();
+    if !rows.is_empty() {
+        session.run(UpdateKeys { rows }).await?;
+    }
+    let switched: Vec<_> = pairs()
+        .filter(|(old, new)| old.served_epoch != new.served_epoch)
+        .map(|(_, new)| (new.key.clone(), new.served_epoch))
+        .collect();
+    if !switched.is_empty() {
+        session.run(PruneEpochs { keys: switched }).await?;
+    }
+    Ok(())
+}
+
+/// Jobs for the gaps: keys that miss the same dates share jobs.
+async fn plan_jobs<P: Ports>(
+    session: &mut Session<'_, P>,
+    states: &[KeyState],
+    progress: &BTreeMap<Key, Progress>,
+    knobs: &crate::runtime::Knobs,
+) -> Result<Vec<NewValuationJob>, ServiceError> {
+    let mut by_range: BTreeMap<(Date, Date), Vec<JobKey>> = BTreeMap::new();
+    for state in states {
+        let facts = &progress[&state.key];
+        if facts.replay_open || facts.job_open {
+            continue;
+        }
+        if let (Some(from), Some(to)) = (facts.first_missing, facts.latest_business_date) {
+            let job_key = JobKey {
+                key: state.key.clone(),
+                token: state.token(),
+            };
+            by_range.entry((from, to)).or_default().push(job_key);
+        }
+    }
+    let Some(from) = by_range.keys().map(|range| range.0).min() else {
+        return Ok(Vec::new());
+    };
+    let to = by_range
+        .keys()
+        .map(|range| range.1)
+        .max()
+        .expect("there is a range");
+    let dates = session.run(ReadBusinessDates { from, to }).await?;
+    let mut jobs = Vec::new();
+    for ((from, to), keys) in by_range {
+        let due: Vec<Date> = dates
+            .iter()
+            .copied()
+            .filter(|d| (from..=to).contains(d))
+            .collect();
+        for days in due.chunks(knobs.job_days as usize) {
+            for keys in keys.chunks(knobs.job_keys as usize) {
+                let (date_from, date_to) = (days[0], days[days.len() - 1]);
+                jobs.push(NewValuationJob {
+                    keys: keys.to_vec(),
+                    date_from,
+                    date_to,
+                });
+            }
+        }
+    }
+    Ok(jobs)
+}
+
+/// Claims jobs and sends them. A job that is not sent is claimed again when its lease has ended.
+async fn claim<P: Ports>(
+    instance: &Instance<P>,
+    producer: &mut Producer<'_, P>,
+) -> Result<(), ServiceError> {
+    let knobs = &instance.knobs;
+    let claimed = instance
+        .query(ClaimValuationJobs {
+            limit: knobs.claim_batch,
+            in_flight_max: knobs.jobs_in_flight,
+            lease_ms: knobs.lease_ms,
+        })
+        .await?;
+    if claimed.is_empty() {
+        return Ok(());
+    }
+    let sender: smol_str::SmolStr = instance.ports.host().instance().into();
+    let records = claimed
+        .into_iter()
+        .map(|job| message(job, sender.clone()))
+        .collect();
+    Ok(producer.send(records).await?)
+}
+
+fn message(job: ValuationJobRow, producer: smol_str::SmolStr) -> NewRecord {
+    let correlation_id = Some(format!("SCHEDULER_JOB_{}", job.id).into());
+    let required = ValuationRequired {
+        job_id: Some(job.id),
+        attempt: job.attempts,
+        keys: job.keys.into_iter().map(|k| (k.key, k.token)).collect(),
+        date_from: job.date_from,
+        date_to: job.date_to,
+        correlation_id: correlation_id.clone(),
+    };
+    NewRecord {
+        topic: Topic::ValuationRequired,
+        // Jobs of one portfolio stay together; a job of many keys goes by its first.
+        key: required.keys[0].0.portfolio_id.as_str().into(),
+        value: messages::valuation_required(&required).into_bytes(),
+        headers: Headers {
+            correlation_id,
+            producer: Some(producer),
+        },
+    }
+}
+
+fn report<P: Ports>(
+    instance: &Instance<P>,
+    before: &[KeyState],
+    after: &[KeyState],
+    created: Signal,
+) {
+    for (old, new) in before.iter().zip(after) {
+        if old.status != new.status {
+            instance.emit(Signal::BecameCurrent {
+                key: new.key.clone(),
+                token: new.token(),
+                watermark_date: new.watermark_date,
+            });
+        }
+    }
+    if !matches!(created, Signal::JobsCreated { jobs: 0, .. }) {
+        instance.emit(created);
+    }
+}
