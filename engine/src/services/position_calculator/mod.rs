@@ -4,32 +4,30 @@
 //! The event only says that there is news; what is taken in is the stored row, read under the
 //! key's lock. A batch is one transaction over its keys.
 
+mod arrival;
+mod write;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::arrival::{Work, Writes, arrive, place_of};
 use super::ServiceError;
 use super::consume::{Handler, consume};
 use super::instance::{Instance, Session};
-use super::invalidation::{Rebuilds, invalidate, new_epoch, report};
+use super::invalidation::report;
 use crate::domain::cost::Fold;
 use crate::domain::fx::FxTable;
 use crate::domain::ids::{Key, TransactionId};
 use crate::domain::intake::Rejection;
 use crate::domain::messages;
-use crate::domain::records::{Fate, FoldTerms, Place, Position};
+use crate::domain::records::{FoldTerms, Place};
 use crate::domain::time::Date;
 use crate::ports::Ports;
-use crate::ports::host::Signal;
 use crate::ports::log::{Record, Topic};
-use crate::ports::store::rows::{
-    HistoryRow, KeyState, LotRow, OutboxRow, ReplayRow, TimelineRow, TransactionRow,
-};
+use crate::ports::store::rows::{KeyState, ReplayRow, TimelineRow, TransactionRow};
 use crate::ports::store::statements::{
-    AppendOutbox, DeleteHistory, DeleteLots, DeleteTimeline, InsertHistory, LockKeys, ReadLots,
-    ReadPortfolios, ReadRates, ReadReplays, ReadTimelineEntries, ReadTimelineTails,
-    ReadTransactions, ResetLots, UpdateKeys, UpsertEpochs, UpsertLots, UpsertReplays,
-    UpsertTimeline,
+    LockKeys, ReadLots, ReadPortfolios, ReadRates, ReadReplays, ReadTimelineEntries,
+    ReadTimelineTails, ReadTransactions,
 };
-use crate::services::outbox_dispatcher::lane_of;
 
 /// Name of the process in crash points.
 pub const PROCESS: &str = "position-calculator";
@@ -96,29 +94,6 @@ impl<P: Ports> Handler<P> for Calculator {
     }
 }
 
-/// One key while a batch goes over it.
-struct Work {
-    before: KeyState,
-    state: KeyState,
-    /// Whether the state has to be written.
-    touched: bool,
-    tail: Option<Place>,
-    replay: Option<ReplayRow>,
-    fold: Fold,
-    arrivals: Vec<TransactionRow>,
-}
-
-/// What a batch writes.
-#[derive(Default)]
-struct Writes {
-    rebuilds: Rebuilds,
-    deleted_timeline: Vec<(Key, Place)>,
-    timeline: BTreeMap<(Key, Place), TimelineRow>,
-    history: Vec<HistoryRow>,
-    outbox: Vec<OutboxRow>,
-    parked: Vec<Signal>,
-}
-
 async fn take_in<P: Ports>(
     instance: &Instance<P>,
     wanted: BTreeMap<Key, BTreeSet<TransactionId>>,
@@ -157,7 +132,7 @@ async fn take_in<P: Ports>(
             }
         }
     }
-    write(&mut session, &mut works, &mut writes).await?;
+    write::write(&mut session, &mut works, &mut writes).await?;
     session.commit().await?;
     for work in works.iter().filter(|work| work.touched) {
         report(instance, &work.before, &work.state);
@@ -315,220 +290,4 @@ async fn read_rates<P: Ports>(
         })
         .await?;
     Ok(FxTable::new(rows.into_iter().map(|row| row.rate)))
-}
-
-/// A transaction arrives: the cases of the contract.
-fn arrive(
-    work: &mut Work,
-    row: TransactionRow,
-    old: Option<&TimelineRow>,
-    fx: &FxTable,
-    writes: &mut Writes,
-    lanes: u32,
-) {
-    work.touched = true;
-    let key = work.state.key.clone();
-    let place = place_of(&row);
-    let first = old.map_or(&place, |old| (&old.place).min(&place)).clone();
-    let is_last = old.is_none() && work.tail.as_ref().is_none_or(|tail| *tail < place);
-    if let Some(old) = old.filter(|old| old.place != place) {
-        writes.timeline.remove(&(key.clone(), old.place.clone()));
-        writes
-            .deleted_timeline
-            .push((key.clone(), old.place.clone()));
-    }
-    let mut entry = TimelineRow {
-        key: key.clone(),
-        place: place.clone(),
-        terms: row.transaction.terms.clone(),
-        correlation_id: row.correlation_id.clone(),
-        outcome: None,
-    };
-    work.tail = Some(
-        work.tail
-            .take()
-            .map_or(place.clone(), |tail| tail.max(place.clone())),
-    );
-    if let Some(replay) = &work.replay {
-        if first > replay.replayed_to() {
-            // Case 1: the replay will meet it.
-            work.state.input_version += 1;
-        } else {
-            rewind(work, first.date(), &mut writes.rebuilds);
-        }
-    } else if is_last {
-        append(work, &row, &mut entry, fx, writes, lanes);
-    } else {
-        // Case 5.
-        let (epoch, replay) = new_epoch(&mut work.state, None, first.date());
-        writes.rebuilds.epochs.push(epoch);
-        writes.rebuilds.reset_lots.push(key.clone());
-        work.replay = Some(replay);
-    }
-    writes.timeline.insert((key, place), entry);
-}
-
-/// Case 2: an open replay has passed the place; it goes back to the start of that date.
-fn rewind(work: &mut Work, date: Date, rebuilds: &mut Rebuilds) {
-    let state = &mut work.state;
-    invalidate(state, date);
-    state.position = Position::default();
-    let (key, epoch) = (state.key.clone(), state.epoch);
-    rebuilds.epochs.push(crate::ports::store::rows::EpochRow {
-        key: key.clone(),
-        epoch,
-        from_date: date,
-    });
-    rebuilds.deleted_history.push((key.clone(), epoch, date));
-    rebuilds.reset_lots.push(key.clone());
-    work.replay = Some(ReplayRow {
-        key,
-        epoch,
-        from_date: date,
-        cursor: None,
-    });
-}
-
-/// Cases 3 and 4: the end of the timeline, folded at once.
-fn append(
-    work: &mut Work,
-    row: &TransactionRow,
-    entry: &mut TimelineRow,
-    fx: &FxTable,
-    writes: &mut Writes,
-    lanes: u32,
-) {
-    let state = &mut work.state;
-    let terms = &row.transaction.terms;
-    let date = entry.place.date();
-    let is_after = state.valued_through.is_none_or(|last| date > last);
-    if is_after && date > state.watermark_date {
-        state.input_version += 1;
-    } else {
-        invalidate(state, date);
-    }
-    let rate = state
-        .fold_terms
-        .as_ref()
-        .and_then(|fold| fx.look_up(&terms.trade_currency, &fold.base_currency, date));
-    let outcome = work.fold.apply(&entry.place, terms, rate);
-    state.position = work.fold.position();
-    match &outcome.fate {
-        Fate::Applied(costs) => {
-            writes.history.push(HistoryRow {
-                key: state.key.clone(),
-                place: entry.place.clone(),
-                epoch: state.epoch,
-                position: state.position,
-            });
-            writes.outbox.push(OutboxRow {
-                id: 0,
-                lane: lane_of(state.key.portfolio_id.as_str(), lanes),
-                topic: Topic::ProcessedTransactionsCompleted,
-                key: state.key.portfolio_id.as_str().into(),
-                payload: messages::transaction_processed(&row.transaction, costs, state.token()),
-                correlation_id: row.correlation_id.clone(),
-            });
-        }
-        Fate::Parked(reason) => writes.parked.push(Signal::Parked {
-            key: state.key.clone(),
-            transaction_id: entry.place.transaction_id.as_str().into(),
-            reason: *reason,
-        }),
-    }
-    entry.outcome = Some(outcome);
-}
-
-async fn write<P: Ports>(
-    session: &mut Session<'_, P>,
-    works: &mut [Work],
-    writes: &mut Writes,
-) -> Result<(), ServiceError> {
-    if works.iter().all(|work| !work.touched) {
-        return Ok(());
-    }
-    if !writes.deleted_timeline.is_empty() {
-        let places = std::mem::take(&mut writes.deleted_timeline);
-        session.run(DeleteTimeline { places }).await?;
-    }
-    let rows = std::mem::take(&mut writes.timeline).into_values().collect();
-    session.run(UpsertTimeline { rows }).await?;
-    if !writes.history.is_empty() {
-        session
-            .run(InsertHistory {
-                rows: std::mem::take(&mut writes.history),
-            })
-            .await?;
-    }
-    let rebuilds = std::mem::take(&mut writes.rebuilds);
-    if !rebuilds.deleted_history.is_empty() {
-        session
-            .run(DeleteHistory {
-                ranges: rebuilds.deleted_history,
-            })
-            .await?;
-    }
-    if !rebuilds.reset_lots.is_empty() {
-        session
-            .run(ResetLots {
-                keys: rebuilds.reset_lots,
-            })
-            .await?;
-    }
-    write_lots(session, works).await?;
-    if !rebuilds.epochs.is_empty() {
-        session
-            .run(UpsertEpochs {
-                rows: rebuilds.epochs,
-            })
-            .await?;
-    }
-    let touched = || works.iter().filter(|work| work.touched);
-    let rows: Vec<ReplayRow> = touched().filter_map(|work| work.replay.clone()).collect();
-    if !rows.is_empty() {
-        session.run(UpsertReplays { rows }).await?;
-    }
-    let rows = touched().map(|work| work.state.clone()).collect();
-    session.run(UpdateKeys { rows }).await?;
-    if !writes.outbox.is_empty() {
-        session
-            .run(AppendOutbox {
-                rows: std::mem::take(&mut writes.outbox),
-            })
-            .await?;
-    }
-    Ok(())
-}
-
-/// Writes the lots of keys that were appended to (a rebuild starts without lots).
-async fn write_lots<P: Ports>(
-    session: &mut Session<'_, P>,
-    works: &mut [Work],
-) -> Result<(), ServiceError> {
-    let (mut deleted, mut rows) = (Vec::new(), Vec::new());
-    for work in works.iter_mut().filter(|work| work.replay.is_none()) {
-        let key = &work.state.key;
-        let changes = work.fold.take_lot_changes();
-        deleted.extend(
-            changes
-                .deleted
-                .into_iter()
-                .map(|opened| (key.clone(), opened)),
-        );
-        rows.extend(changes.upserted.into_iter().map(|lot| LotRow {
-            key: key.clone(),
-            lot,
-        }));
-    }
-    if !deleted.is_empty() {
-        session.run(DeleteLots { lots: deleted }).await?;
-    }
-    if !rows.is_empty() {
-        session.run(UpsertLots { rows }).await?;
-    }
-    Ok(())
-}
-
-fn place_of(row: &TransactionRow) -> Place {
-    Place::of(&row.transaction.transaction_id, &row.transaction.terms)
 }

@@ -1,0 +1,168 @@
+//! A transaction arrives: the five cases of the contract, as plain decisions over what was read
+//! under the key's lock.
+
+use std::collections::BTreeMap;
+
+use super::super::invalidation::{Rebuilds, invalidate, new_epoch};
+use crate::domain::cost::Fold;
+use crate::domain::fx::FxTable;
+use crate::domain::ids::Key;
+use crate::domain::messages;
+use crate::domain::records::{Fate, Place, Position};
+use crate::domain::time::Date;
+use crate::ports::host::Signal;
+use crate::ports::log::Topic;
+use crate::ports::store::rows::{
+    EpochRow, HistoryRow, KeyState, OutboxRow, ReplayRow, TimelineRow, TransactionRow,
+};
+use crate::services::outbox_dispatcher::lane_of;
+
+/// One key while a batch goes over it.
+pub(super) struct Work {
+    pub(super) before: KeyState,
+    pub(super) state: KeyState,
+    /// Whether the state has to be written.
+    pub(super) touched: bool,
+    pub(super) tail: Option<Place>,
+    pub(super) replay: Option<ReplayRow>,
+    pub(super) fold: Fold,
+    pub(super) arrivals: Vec<TransactionRow>,
+}
+
+/// What a batch writes.
+#[derive(Default)]
+pub(super) struct Writes {
+    pub(super) rebuilds: Rebuilds,
+    pub(super) deleted_timeline: Vec<(Key, Place)>,
+    pub(super) timeline: BTreeMap<(Key, Place), TimelineRow>,
+    pub(super) history: Vec<HistoryRow>,
+    pub(super) outbox: Vec<OutboxRow>,
+    pub(super) parked: Vec<Signal>,
+}
+
+/// A transaction arrives: the cases of the contract.
+pub(super) fn arrive(
+    work: &mut Work,
+    row: TransactionRow,
+    old: Option<&TimelineRow>,
+    fx: &FxTable,
+    writes: &mut Writes,
+    lanes: u32,
+) {
+    work.touched = true;
+    let key = work.state.key.clone();
+    let place = place_of(&row);
+    let first = old.map_or(&place, |old| (&old.place).min(&place)).clone();
+    let is_last = old.is_none() && work.tail.as_ref().is_none_or(|tail| *tail < place);
+    if let Some(old) = old.filter(|old| old.place != place) {
+        writes.timeline.remove(&(key.clone(), old.place.clone()));
+        writes
+            .deleted_timeline
+            .push((key.clone(), old.place.clone()));
+    }
+    let mut entry = TimelineRow {
+        key: key.clone(),
+        place: place.clone(),
+        terms: row.transaction.terms.clone(),
+        correlation_id: row.correlation_id.clone(),
+        outcome: None,
+    };
+    work.tail = Some(
+        work.tail
+            .take()
+            .map_or(place.clone(), |tail| tail.max(place.clone())),
+    );
+    if let Some(replay) = &work.replay {
+        if first > replay.replayed_to() {
+            // Case 1: the replay will meet it.
+            work.state.input_version += 1;
+        } else {
+            rewind(work, first.date(), &mut writes.rebuilds);
+        }
+    } else if is_last {
+        append(work, &row, &mut entry, fx, writes, lanes);
+    } else {
+        // Case 5.
+        let (epoch, replay) = new_epoch(&mut work.state, None, first.date());
+        writes.rebuilds.epochs.push(epoch);
+        writes.rebuilds.reset_lots.push(key.clone());
+        work.replay = Some(replay);
+    }
+    writes.timeline.insert((key, place), entry);
+}
+
+/// Case 2: an open replay has passed the place; it goes back to the start of that date.
+fn rewind(work: &mut Work, date: Date, rebuilds: &mut Rebuilds) {
+    let state = &mut work.state;
+    invalidate(state, date);
+    state.position = Position::default();
+    let (key, epoch) = (state.key.clone(), state.epoch);
+    rebuilds.epochs.push(EpochRow {
+        key: key.clone(),
+        epoch,
+        from_date: date,
+    });
+    rebuilds.deleted_history.push((key.clone(), epoch, date));
+    rebuilds.reset_lots.push(key.clone());
+    work.replay = Some(ReplayRow {
+        key,
+        epoch,
+        from_date: date,
+        cursor: None,
+    });
+}
+
+/// Cases 3 and 4: the end of the timeline, folded at once.
+fn append(
+    work: &mut Work,
+    row: &TransactionRow,
+    entry: &mut TimelineRow,
+    fx: &FxTable,
+    writes: &mut Writes,
+    lanes: u32,
+) {
+    let state = &mut work.state;
+    let terms = &row.transaction.terms;
+    let date = entry.place.date();
+    let is_after = state.valued_through.is_none_or(|last| date > last);
+    if is_after && date > state.watermark_date {
+        state.input_version += 1;
+    } else {
+        invalidate(state, date);
+    }
+    let rate = state
+        .fold_terms
+        .as_ref()
+        .and_then(|fold| fx.look_up(&terms.trade_currency, &fold.base_currency, date));
+    let outcome = work.fold.apply(&entry.place, terms, rate);
+    state.position = work.fold.position();
+    match &outcome.fate {
+        Fate::Applied(costs) => {
+            writes.history.push(HistoryRow {
+                key: state.key.clone(),
+                place: entry.place.clone(),
+                epoch: state.epoch,
+                position: state.position,
+            });
+            writes.outbox.push(OutboxRow {
+                id: 0,
+                lane: lane_of(state.key.portfolio_id.as_str(), lanes),
+                topic: Topic::ProcessedTransactionsCompleted,
+                key: state.key.portfolio_id.as_str().into(),
+                payload: messages::transaction_processed(&row.transaction, costs, state.token()),
+                correlation_id: row.correlation_id.clone(),
+            });
+        }
+        Fate::Parked(reason) => writes.parked.push(Signal::Parked {
+            key: state.key.clone(),
+            transaction_id: entry.place.transaction_id.as_str().into(),
+            reason: *reason,
+        }),
+    }
+    entry.outcome = Some(outcome);
+}
+
+/// The place of a stored transaction.
+pub(super) fn place_of(row: &TransactionRow) -> Place {
+    Place::of(&row.transaction.transaction_id, &row.transaction.terms)
+}

@@ -1,0 +1,102 @@
+//! Writes what a batch of arrivals has decided, in the order in which every transaction goes over
+//! the tables of a key.
+
+use super::super::ServiceError;
+use super::super::instance::Session;
+use super::arrival::{Work, Writes};
+use crate::ports::Ports;
+use crate::ports::store::rows::{LotRow, ReplayRow};
+use crate::ports::store::statements::{
+    AppendOutbox, DeleteHistory, DeleteLots, DeleteTimeline, InsertHistory, ResetLots, UpdateKeys,
+    UpsertEpochs, UpsertLots, UpsertReplays, UpsertTimeline,
+};
+
+pub(super) async fn write<P: Ports>(
+    session: &mut Session<'_, P>,
+    works: &mut [Work],
+    writes: &mut Writes,
+) -> Result<(), ServiceError> {
+    if works.iter().all(|work| !work.touched) {
+        return Ok(());
+    }
+    if !writes.deleted_timeline.is_empty() {
+        let places = std::mem::take(&mut writes.deleted_timeline);
+        session.run(DeleteTimeline { places }).await?;
+    }
+    let rows = std::mem::take(&mut writes.timeline).into_values().collect();
+    session.run(UpsertTimeline { rows }).await?;
+    if !writes.history.is_empty() {
+        session
+            .run(InsertHistory {
+                rows: std::mem::take(&mut writes.history),
+            })
+            .await?;
+    }
+    let rebuilds = std::mem::take(&mut writes.rebuilds);
+    if !rebuilds.deleted_history.is_empty() {
+        session
+            .run(DeleteHistory {
+                ranges: rebuilds.deleted_history,
+            })
+            .await?;
+    }
+    if !rebuilds.reset_lots.is_empty() {
+        session
+            .run(ResetLots {
+                keys: rebuilds.reset_lots,
+            })
+            .await?;
+    }
+    write_lots(session, works).await?;
+    if !rebuilds.epochs.is_empty() {
+        session
+            .run(UpsertEpochs {
+                rows: rebuilds.epochs,
+            })
+            .await?;
+    }
+    let touched = || works.iter().filter(|work| work.touched);
+    let rows: Vec<ReplayRow> = touched().filter_map(|work| work.replay.clone()).collect();
+    if !rows.is_empty() {
+        session.run(UpsertReplays { rows }).await?;
+    }
+    let rows = touched().map(|work| work.state.clone()).collect();
+    session.run(UpdateKeys { rows }).await?;
+    if !writes.outbox.is_empty() {
+        session
+            .run(AppendOutbox {
+                rows: std::mem::take(&mut writes.outbox),
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+/// Writes the lots of keys that were appended to (a rebuild starts without lots).
+async fn write_lots<P: Ports>(
+    session: &mut Session<'_, P>,
+    works: &mut [Work],
+) -> Result<(), ServiceError> {
+    let (mut deleted, mut rows) = (Vec::new(), Vec::new());
+    for work in works.iter_mut().filter(|work| work.replay.is_none()) {
+        let key = &work.state.key;
+        let changes = work.fold.take_lot_changes();
+        deleted.extend(
+            changes
+                .deleted
+                .into_iter()
+                .map(|opened| (key.clone(), opened)),
+        );
+        rows.extend(changes.upserted.into_iter().map(|lot| LotRow {
+            key: key.clone(),
+            lot,
+        }));
+    }
+    if !deleted.is_empty() {
+        session.run(DeleteLots { lots: deleted }).await?;
+    }
+    if !rows.is_empty() {
+        session.run(UpsertLots { rows }).await?;
+    }
+    Ok(())
+}
