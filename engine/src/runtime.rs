@@ -112,17 +112,11 @@ impl Default for Knobs {
 
 /// Runs an instance of a process until it is killed.
 pub async fn run<P: Ports>(kind: ProcessKind, ports: P, knobs: Knobs) {
-    let instance = |process| Instance {
-        ports: ports.clone(),
-        knobs: knobs.clone(),
-        process,
-    };
+    let instance = |process| Instance { ports: ports.clone(), knobs: knobs.clone(), process };
     match kind {
         ProcessKind::Persistence => persistence::run(instance(persistence::PROCESS)).await,
         ProcessKind::PositionCalculator => {
-            ports
-                .host()
-                .spawn(replayer::run(instance(replayer::PROCESS)));
+            ports.host().spawn(replayer::run(instance(replayer::PROCESS)));
             position_calculator::run(instance(position_calculator::PROCESS)).await;
         }
         ProcessKind::PriceWatcher => price_watcher::run(instance(price_watcher::PROCESS)).await,

@@ -77,10 +77,7 @@ pub struct Key {
 impl Key {
     /// The key of a security in a portfolio.
     pub fn new(portfolio_id: impl Into<PortfolioId>, security_id: impl Into<SecurityId>) -> Self {
-        Self {
-            portfolio_id: portfolio_id.into(),
-            security_id: security_id.into(),
-        }
+        Self { portfolio_id: portfolio_id.into(), security_id: security_id.into() }
     }
 }
 

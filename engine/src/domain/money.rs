@@ -98,11 +98,7 @@ impl Amount {
         if rate.is_one() {
             return self.stored();
         }
-        Self::quotient(
-            self.0,
-            &[rate.num[0], rate.num[1]],
-            &[rate.den[0], rate.den[1]],
-        )
+        Self::quotient(self.0, &[rate.num[0], rate.num[1]], &[rate.den[0], rate.den[1]])
     }
 
     /// `self x price x rate`, rounded once; `None` where it does not fit.
@@ -133,12 +129,8 @@ impl Amount {
     /// `first x factors / divisors`, rounded half-even to the smallest part.
     fn quotient(first: i128, factors: &[i128], divisors: &[i128]) -> Option<Self> {
         let narrow = || {
-            let num = factors
-                .iter()
-                .try_fold(first, |acc, f| acc.checked_mul(*f))?;
-            let den = divisors
-                .iter()
-                .try_fold(1_i128, |acc, d| acc.checked_mul(*d))?;
+            let num = factors.iter().try_fold(first, |acc, f| acc.checked_mul(*f))?;
+            let den = divisors.iter().try_fold(1_i128, |acc, d| acc.checked_mul(*d))?;
             Some((num, den))
         };
         if let Some((num, den)) = narrow() {
@@ -215,14 +207,8 @@ fn parse_decimal(text: &str) -> Result<i128, ParseAmountError> {
                 return Err(NotANumber);
             }
             // Beyond four digits the number is zero or too large, whatever the mantissa's length.
-            let size = bare
-                .parse::<i64>()
-                .unwrap_or(i64::MAX / 4)
-                .min(1_000_000_000);
-            (
-                &unsigned[..at],
-                if digits.starts_with('-') { -size } else { size },
-            )
+            let size = bare.parse::<i64>().unwrap_or(i64::MAX / 4).min(1_000_000_000);
+            (&unsigned[..at], if digits.starts_with('-') { -size } else { size })
         }
         None => (unsigned, 0),
     };
@@ -230,19 +216,11 @@ fn parse_decimal(text: &str) -> Result<i128, ParseAmountError> {
     if whole.is_empty() && fraction.is_empty() {
         return Err(NotANumber);
     }
-    if !whole
-        .bytes()
-        .chain(fraction.bytes())
-        .all(|b| b.is_ascii_digit())
-    {
+    if !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
         return Err(NotANumber);
     }
-    let digits: Vec<u8> = whole
-        .bytes()
-        .chain(fraction.bytes())
-        .map(|b| b - b'0')
-        .skip_while(|d| *d == 0)
-        .collect();
+    let digits: Vec<u8> =
+        whole.bytes().chain(fraction.bytes()).map(|b| b - b'0').skip_while(|d| *d == 0).collect();
     if digits.is_empty() {
         return Ok(0);
     }
@@ -366,49 +344,25 @@ pub struct FxRate {
 
 impl FxRate {
     /// The rate between equal currencies.
-    pub const ONE: FxRate = FxRate {
-        num: [SCALE, SCALE],
-        den: [SCALE, SCALE],
-    };
+    pub const ONE: FxRate = FxRate { num: [SCALE, SCALE], den: [SCALE, SCALE] };
 
     /// A quoted rate; it must be above zero.
     pub fn direct(rate: Amount) -> Self {
-        debug_assert!(
-            rate.0 > 0,
-            "rates that are not positive are rejected at the door"
-        );
-        Self {
-            num: [rate.0, SCALE],
-            den: [SCALE, SCALE],
-        }
+        debug_assert!(rate.0 > 0, "rates that are not positive are rejected at the door");
+        Self { num: [rate.0, SCALE], den: [SCALE, SCALE] }
     }
 
     /// One over a quoted rate; it must be above zero.
     pub fn inverse(rate: Amount) -> Self {
-        debug_assert!(
-            rate.0 > 0,
-            "rates that are not positive are rejected at the door"
-        );
-        Self {
-            num: [SCALE, SCALE],
-            den: [rate.0, SCALE],
-        }
+        debug_assert!(rate.0 > 0, "rates that are not positive are rejected at the door");
+        Self { num: [SCALE, SCALE], den: [rate.0, SCALE] }
     }
 
     /// The product of two rates that are each direct or inverse.
     pub fn cross(first: FxRate, second: FxRate) -> Self {
-        debug_assert!(
-            first.num[1] == SCALE && first.den[1] == SCALE,
-            "a leg is a single quote"
-        );
-        debug_assert!(
-            second.num[1] == SCALE && second.den[1] == SCALE,
-            "a leg is a single quote"
-        );
-        Self {
-            num: [first.num[0], second.num[0]],
-            den: [first.den[0], second.den[0]],
-        }
+        debug_assert!(first.num[1] == SCALE && first.den[1] == SCALE, "a leg is a single quote");
+        debug_assert!(second.num[1] == SCALE && second.den[1] == SCALE, "a leg is a single quote");
+        Self { num: [first.num[0], second.num[0]], den: [first.den[0], second.den[0]] }
     }
 
     /// Whether the rate is exactly one.
@@ -423,12 +377,10 @@ impl FxRate {
     }
 
     fn cross_product(num: [i128; 2], den: [i128; 2]) -> U512 {
-        [num[0], num[1], den[0], den[1]]
-            .iter()
-            .fold(1_u128.as_(), |product: U512, factor| {
-                let wide: U512 = factor.unsigned_abs().as_();
-                product * wide
-            })
+        [num[0], num[1], den[0], den[1]].iter().fold(1_u128.as_(), |product: U512, factor| {
+            let wide: U512 = factor.unsigned_abs().as_();
+            product * wide
+        })
     }
 }
 
@@ -466,10 +418,7 @@ mod tests {
             ("5.", "5"),
             ("1e-400", "0"),
             ("0e999999999999", "0"),
-            (
-                "999999999999999999.9999999999",
-                "999999999999999999.9999999999",
-            ),
+            ("999999999999999999.9999999999", "999999999999999999.9999999999"),
         ] {
             assert_eq!(
                 Amount::parse(text).map(|a| a.to_string()).as_deref(),
@@ -481,26 +430,11 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for text in [
-            "", "-", ".", "1,5", "0x10", "NaN", "1e", "1e+", "--1", "1 2", "∞",
-        ] {
-            assert_eq!(
-                Amount::parse(text),
-                Err(ParseAmountError::NotANumber),
-                "{text:?}"
-            );
+        for text in ["", "-", ".", "1,5", "0x10", "NaN", "1e", "1e+", "--1", "1 2", "∞"] {
+            assert_eq!(Amount::parse(text), Err(ParseAmountError::NotANumber), "{text:?}");
         }
-        for text in [
-            "1e18",
-            "1000000000000000000",
-            "1e400",
-            "999999999999999999.99999999995",
-        ] {
-            assert_eq!(
-                Amount::parse(text),
-                Err(ParseAmountError::TooLarge),
-                "{text:?}"
-            );
+        for text in ["1e18", "1000000000000000000", "1e400", "999999999999999999.99999999995"] {
+            assert_eq!(Amount::parse(text), Err(ParseAmountError::TooLarge), "{text:?}");
         }
     }
 
@@ -512,11 +446,7 @@ mod tests {
         let third = Amount::ONE.convert(&FxRate::inverse(amount("3")));
         assert_eq!(third, Some(amount("0.3333333333")));
         let back = amount("3000000").convert(&FxRate::inverse(amount("3")));
-        assert_eq!(
-            back,
-            Some(amount("1000000")),
-            "an inverse is not rounded before use"
-        );
+        assert_eq!(back, Some(amount("1000000")), "an inverse is not rounded before use");
     }
 
     #[test]
@@ -526,9 +456,6 @@ mod tests {
         let rate = FxRate::cross(FxRate::inverse(large), FxRate::direct(large));
         assert_eq!(amount("123.456").convert(&rate), Some(amount("123.456")));
         assert_eq!(rate, FxRate::ONE);
-        assert_eq!(
-            amount("100").share(amount("1"), amount("3")),
-            Some(amount("33.3333333333"))
-        );
+        assert_eq!(amount("100").share(amount("1"), amount("3")), Some(amount("33.3333333333")));
     }
 }

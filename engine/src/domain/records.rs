@@ -240,20 +240,12 @@ pub struct Place {
 impl Place {
     /// The place of a transaction.
     pub fn of(transaction_id: &TransactionId, terms: &Terms) -> Self {
-        Self {
-            at: terms.at,
-            rank: terms.kind.rank(),
-            transaction_id: transaction_id.clone(),
-        }
+        Self { at: terms.at, rank: terms.kind.rank(), transaction_id: transaction_id.clone() }
     }
 
     /// A place before all transactions of that date and after all earlier ones.
     pub fn start_of(date: Date) -> Self {
-        Self {
-            at: date.start(),
-            rank: 0,
-            transaction_id: TransactionId::new(""),
-        }
+        Self { at: date.start(), rank: 0, transaction_id: TransactionId::new("") }
     }
 
     /// The date of the place.

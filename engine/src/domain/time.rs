@@ -122,12 +122,8 @@ impl Timestamp {
             "%Y-%m-%dT%H:%M%#z",
             "%Y-%m-%d %H:%M%#z",
         ];
-        const WITHOUT: [&str; 4] = [
-            "%Y-%m-%dT%H:%M:%S%.f",
-            "%Y-%m-%d %H:%M:%S%.f",
-            "%Y-%m-%dT%H:%M",
-            "%Y-%m-%d %H:%M",
-        ];
+        const WITHOUT: [&str; 4] =
+            ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
         let upper = text.replace('t', "T").replace('z', "Z");
         let zoned = upper.strip_suffix('Z').map(|bare| format!("{bare}+00:00"));
         let candidate = zoned.as_deref().unwrap_or(&upper);
@@ -136,9 +132,7 @@ impl Timestamp {
             .find_map(|format| DateTime::parse_from_str(candidate, format).ok())
             .map(|instant| instant.naive_utc())
             .or_else(|| {
-                WITHOUT
-                    .iter()
-                    .find_map(|f| NaiveDateTime::parse_from_str(candidate, f).ok())
+                WITHOUT.iter().find_map(|f| NaiveDateTime::parse_from_str(candidate, f).ok())
             })
             .map(|utc| {
                 let seconds = utc.and_utc().timestamp();
@@ -203,14 +197,8 @@ mod tests {
             ("2025-09-01T10:00", "2025-09-01T10:00:00Z"),
             ("2025-09-01T10:00:00", "2025-09-01T10:00:00Z"),
             ("2023-01-10T00:30:00+02:00", "2023-01-09T22:30:00Z"),
-            (
-                "2023-01-10 00:30:00.1234569+0200",
-                "2023-01-09T22:30:00.123456Z",
-            ),
-            (
-                "1969-12-31T23:59:59.9999999Z",
-                "1969-12-31T23:59:59.999999Z",
-            ),
+            ("2023-01-10 00:30:00.1234569+0200", "2023-01-09T22:30:00.123456Z"),
+            ("1969-12-31T23:59:59.9999999Z", "1969-12-31T23:59:59.999999Z"),
         ] {
             let parsed = Timestamp::parse(text).map(|instant| instant.to_string());
             assert_eq!(parsed.as_deref(), Some(expected), "{text}");

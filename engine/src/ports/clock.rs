@@ -10,10 +10,7 @@ use crate::domain::time::Timestamp;
 /// - keep `sleep` monotonic: a jump of the wall clock neither shortens nor lengthens it;
 /// - expect `now` to be wrong (skew, drift, jumps): the engine uses it for reports and ages only,
 ///   never to order anything; leases and back-off are compared by the store's own clock.
-#[allow(
-    async_fn_in_trait,
-    reason = "instances are single-threaded; no future is sent"
-)]
+#[allow(async_fn_in_trait, reason = "instances are single-threaded; no future is sent")]
 pub trait Clock {
     /// The wall clock.
     fn now(&self) -> Timestamp;

@@ -149,10 +149,7 @@ pub enum Signal {
 /// # Implementers must
 /// - let [`Host::point`] return at once unless a fault asks for the death of the instance there; in
 ///   that case it never returns.
-#[allow(
-    async_fn_in_trait,
-    reason = "instances are single-threaded; no future is sent"
-)]
+#[allow(async_fn_in_trait, reason = "instances are single-threaded; no future is sent")]
 pub trait Host {
     /// Process and instance, e.g. `position-calculator-1`.
     fn instance(&self) -> &str;

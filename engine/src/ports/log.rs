@@ -116,10 +116,7 @@ impl LogError {
 /// - assign each partition of a group to at most one live member of a generation, and refuse the
 ///   commit of a member of an older one ([`LogError::Fenced`]);
 /// - acknowledge a produce only when it survives the crash of one broker process.
-#[allow(
-    async_fn_in_trait,
-    reason = "instances are single-threaded; no future is sent"
-)]
+#[allow(async_fn_in_trait, reason = "instances are single-threaded; no future is sent")]
 pub trait Log {
     /// A member of a consumer group.
     type Consumer: LogConsumer;
@@ -138,10 +135,7 @@ pub trait Log {
 }
 
 /// A member of a consumer group.
-#[allow(
-    async_fn_in_trait,
-    reason = "instances are single-threaded; no future is sent"
-)]
+#[allow(async_fn_in_trait, reason = "instances are single-threaded; no future is sent")]
 pub trait LogConsumer {
     /// The next records, at most `max`, in offset order per partition; empty when none came within
     /// the fetch wait or the group is rebalancing. Rebalances happen only inside this call, and it
@@ -159,10 +153,7 @@ pub trait LogConsumer {
 }
 
 /// A producer.
-#[allow(
-    async_fn_in_trait,
-    reason = "instances are single-threaded; no future is sent"
-)]
+#[allow(async_fn_in_trait, reason = "instances are single-threaded; no future is sent")]
 pub trait LogProducer {
     /// Writes records in order and waits until all are acknowledged. On an error any subset may
     /// have been written.

@@ -19,8 +19,6 @@ impl Backoff {
     pub(super) async fn wait<P: Ports>(&mut self, instance: &Instance<P>) {
         let doubled = instance.knobs.retry_min_ms << self.failures.min(16);
         self.failures += 1;
-        instance
-            .pause(doubled.min(instance.knobs.retry_max_ms))
-            .await;
+        instance.pause(doubled.min(instance.knobs.retry_max_ms)).await;
     }
 }

@@ -118,10 +118,7 @@ async fn take<P: Ports, H: Handler<P>>(
         producer.send(dead_letters(instance, &poison)).await?;
         for (record, error) in &poison {
             let error = error.as_str().into();
-            instance.emit(Signal::DeadLettered {
-                topic: record.topic,
-                error,
-            });
+            instance.emit(Signal::DeadLettered { topic: record.topic, error });
         }
     }
     match consumer.commit(&positions(records)).await {
@@ -166,10 +163,6 @@ fn positions(records: &[Record]) -> Vec<Position> {
         *end = (*end).max(record.offset + 1);
     }
     ends.into_iter()
-        .map(|((topic, partition), next_offset)| Position {
-            topic,
-            partition,
-            next_offset,
-        })
+        .map(|((topic, partition), next_offset)| Position { topic, partition, next_offset })
         .collect()
 }

@@ -25,39 +25,26 @@ pub(crate) struct Instance<P: Ports> {
 impl<P: Ports> Instance<P> {
     /// Passes the point before a call, makes it, passes the point after it.
     async fn call<T>(&self, name: &'static str, call: impl Future<Output = T>) -> T {
-        self.ports
-            .host()
-            .point(self.process, name, Side::Before)
-            .await;
+        self.ports.host().point(self.process, name, Side::Before).await;
         let answer = call.await;
-        self.ports
-            .host()
-            .point(self.process, name, Side::After)
-            .await;
+        self.ports.host().point(self.process, name, Side::After).await;
         answer
     }
 
     /// Begins a transaction.
     pub(crate) async fn begin(&self) -> Result<Session<'_, P>, StoreError> {
-        Ok(Session {
-            instance: self,
-            transaction: self.ports.store().begin().await?,
-        })
+        Ok(Session { instance: self, transaction: self.ports.store().begin().await? })
     }
 
     /// Runs one statement in a transaction of its own.
     pub(crate) async fn query<S: Statement>(&self, statement: S) -> Result<S::Output, StoreError> {
-        self.call(S::NAME, self.ports.store().query(statement))
-            .await
+        self.call(S::NAME, self.ports.store().query(statement)).await
     }
 
     /// Opens a producer.
     pub(crate) async fn producer(&self) -> Result<Producer<'_, P>, LogError> {
         let inner = self.ports.log().producer().await?;
-        Ok(Producer {
-            instance: self,
-            inner,
-        })
+        Ok(Producer { instance: self, inner })
     }
 
     /// Reports something.
@@ -67,10 +54,7 @@ impl<P: Ports> Instance<P> {
 
     /// Reports what was in vain.
     pub(crate) fn trouble(&self, during: &str, error: &impl std::fmt::Display) {
-        self.emit(Signal::Trouble {
-            during: during.into(),
-            error: error.to_string(),
-        });
+        self.emit(Signal::Trouble { during: during.into(), error: error.to_string() });
     }
 
     /// Waits.
@@ -82,8 +66,7 @@ impl<P: Ports> Instance<P> {
     pub(crate) async fn pause(&self, milliseconds: u64) {
         let spread = milliseconds * 1_000 / 2;
         let jitter = self.ports.random().next_u64() % (spread + 1);
-        self.sleep(Duration::from_micros(milliseconds * 750 + jitter))
-            .await;
+        self.sleep(Duration::from_micros(milliseconds * 750 + jitter)).await;
     }
 }
 
@@ -99,16 +82,12 @@ impl<P: Ports> Session<'_, P> {
         &mut self,
         statement: S,
     ) -> Result<S::Output, StoreError> {
-        self.instance
-            .call(S::NAME, self.transaction.execute(statement))
-            .await
+        self.instance.call(S::NAME, self.transaction.execute(statement)).await
     }
 
     /// Commits.
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
-        self.instance
-            .call("Commit", self.transaction.commit())
-            .await
+        self.instance.call("Commit", self.transaction.commit()).await
     }
 
     /// Rolls back a transaction that found nothing to do.
@@ -143,10 +122,7 @@ impl<'a, P: Ports> Consumer<'a, P> {
         group: &'static str,
         topics: &[crate::ports::log::Topic],
     ) -> Result<Self, LogError> {
-        Ok(Self {
-            instance,
-            inner: instance.ports.log().consumer(group, topics).await?,
-        })
+        Ok(Self { instance, inner: instance.ports.log().consumer(group, topics).await? })
     }
 
     /// The next records.
@@ -156,9 +132,7 @@ impl<'a, P: Ports> Consumer<'a, P> {
 
     /// Commits positions.
     pub(crate) async fn commit(&mut self, positions: &[Position]) -> Result<(), LogError> {
-        self.instance
-            .call("CommitOffsets", self.inner.commit(positions))
-            .await
+        self.instance.call("CommitOffsets", self.inner.commit(positions)).await
     }
 
     /// Reads again from there.

@@ -34,20 +34,8 @@ pub(super) fn new_epoch(
     state.position = Position::default();
     invalidate(state, from_date);
     let (key, epoch) = (state.key.clone(), state.epoch);
-    let replay = ReplayRow {
-        key: key.clone(),
-        epoch,
-        from_date,
-        cursor: None,
-    };
-    (
-        EpochRow {
-            key,
-            epoch,
-            from_date,
-        },
-        replay,
-    )
+    let replay = ReplayRow { key: key.clone(), epoch, from_date, cursor: None };
+    (EpochRow { key, epoch, from_date }, replay)
 }
 
 /// Reports how a key's state has changed.

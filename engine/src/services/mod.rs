@@ -46,9 +46,6 @@ pub const PORT_CALLS: &[(&str, &[&str])] = &[
     (price_watcher::PROCESS, price_watcher::CALLS),
     (valuation_scheduler::PROCESS, valuation_scheduler::CALLS),
     (reprocessing_worker::PROCESS, reprocessing_worker::CALLS),
-    (
-        position_valuation_calculator::PROCESS,
-        position_valuation_calculator::CALLS,
-    ),
+    (position_valuation_calculator::PROCESS, position_valuation_calculator::CALLS),
     (outbox_dispatcher::PROCESS, outbox_dispatcher::CALLS),
 ];

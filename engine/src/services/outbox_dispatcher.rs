@@ -19,13 +19,7 @@ use crate::ports::store::statements::{DeleteOutbox, ReadOutbox, TakeOutboxLane};
 pub const PROCESS: &str = "outbox-dispatcher";
 
 /// Its port calls.
-pub const CALLS: &[&str] = &[
-    "TakeOutboxLane",
-    "ReadOutbox",
-    "Send",
-    "DeleteOutbox",
-    "Commit",
-];
+pub const CALLS: &[&str] = &["TakeOutboxLane", "ReadOutbox", "Send", "DeleteOutbox", "Commit"];
 
 /// The lane of a message key: FNV-1a, which stays the same on every machine and in every version.
 pub fn lane_of(key: &str, lanes: u32) -> u32 {
@@ -71,12 +65,7 @@ async fn publish<P: Ports>(
         session.rollback().await;
         return Ok(false);
     };
-    let rows = session
-        .run(ReadOutbox {
-            lane,
-            limit: instance.knobs.outbox_batch,
-        })
-        .await?;
+    let rows = session.run(ReadOutbox { lane, limit: instance.knobs.outbox_batch }).await?;
     if rows.is_empty() {
         session.rollback().await;
         return Ok(true);
@@ -87,10 +76,7 @@ async fn publish<P: Ports>(
         topic: row.topic,
         key: row.key,
         value: row.payload.into_bytes(),
-        headers: Headers {
-            correlation_id: row.correlation_id,
-            producer: Some(sender.clone()),
-        },
+        headers: Headers { correlation_id: row.correlation_id, producer: Some(sender.clone()) },
     });
     producer.send(records.collect()).await?;
     session.run(DeleteOutbox { ids }).await?;

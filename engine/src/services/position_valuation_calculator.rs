@@ -82,18 +82,9 @@ async fn run_job<P: Ports>(
     job: ValuationRequired,
 ) -> Result<(), ServiceError> {
     let mut session = instance.begin().await?;
-    let keys = job
-        .keys
-        .iter()
-        .map(|(key, _)| key.clone())
-        .collect::<BTreeSet<_>>();
+    let keys = job.keys.iter().map(|(key, _)| key.clone()).collect::<BTreeSet<_>>();
     let keys = keys.into_iter().collect();
-    let states = session
-        .run(LockKeys {
-            keys,
-            skip_locked: false,
-        })
-        .await?;
+    let states = session.run(LockKeys { keys, skip_locked: false }).await?;
     let (mut fresh, fenced) = compare(record, &job, states);
     if let Some(id) = job.job_id {
         // A job without a row is done: this message is a duplicate, or its worker was too late.
@@ -113,9 +104,7 @@ async fn run_job<P: Ports>(
             session.run(DeleteValuationJob { id }).await?;
         } else {
             let (keys, delay_ms) = (waiting.clone(), instance.knobs.wait_ms);
-            session
-                .run(PostponeValuationJob { id, keys, delay_ms })
-                .await?;
+            session.run(PostponeValuationJob { id, keys, delay_ms }).await?;
         }
     }
     session.commit().await?;
@@ -126,19 +115,12 @@ async fn run_job<P: Ports>(
         let missing = format!("instrument {}", keys[0].security_id).into();
         instance.emit(Signal::KeysWait { keys, missing });
     }
-    instance.emit(Signal::JobCompleted {
-        id: job.job_id.unwrap_or(0),
-        rows,
-        superseded,
-    });
+    instance.emit(Signal::JobCompleted { id: job.job_id.unwrap_or(0), rows, superseded });
     Ok(())
 }
 
 fn job_key(state: &KeyState) -> JobKey {
-    JobKey {
-        key: state.key.clone(),
-        token: state.token(),
-    }
+    JobKey { key: state.key.clone(), token: state.token() }
 }
 
 /// Keys whose token is the job's, and what is to be reported about the others.
@@ -155,21 +137,10 @@ fn compare(
         if message == now {
             fresh.push(state);
         } else if message.revision > now.revision || message.epoch > now.epoch {
-            others.push(Signal::IntegrityError {
-                topic,
-                key,
-                message,
-                state: now,
-            });
+            others.push(Signal::IntegrityError { topic, key, message, state: now });
         } else {
             let producer = record.headers.producer.clone();
-            others.push(Signal::Fenced {
-                topic,
-                key,
-                message,
-                state: now,
-                producer,
-            });
+            others.push(Signal::Fenced { topic, key, message, state: now, producer });
         }
     }
     (fresh, others)
@@ -201,27 +172,14 @@ async fn value_keys<P: Ports>(
         .map(|row| (row.instrument.security_id, row.instrument.currency))
         .collect();
     let dates = session.run(ReadBusinessDates { from, to }).await?;
-    let keys = fresh
-        .iter()
-        .map(|state| (state.key.clone(), state.epoch))
-        .collect();
+    let keys = fresh.iter().map(|state| (state.key.clone(), state.epoch)).collect();
     let mut positions: BTreeMap<Key, Vec<DatedPosition>> = BTreeMap::new();
     for row in session.run(ReadPositions { keys, from, to }).await? {
         positions.entry(row.key.clone()).or_default().push(row);
     }
     let mut prices: BTreeMap<SecurityId, Vec<MarketPrice>> = BTreeMap::new();
-    for row in session
-        .run(ReadPrices {
-            securities: ids,
-            from,
-            to,
-        })
-        .await?
-    {
-        prices
-            .entry(row.price.security_id.clone())
-            .or_default()
-            .push(row.price);
+    for row in session.run(ReadPrices { securities: ids, from, to }).await? {
+        prices.entry(row.price.security_id.clone()).or_default().push(row.price);
     }
     let fx = read_rates(session, fresh, &currencies, &prices, (from, to)).await?;
     for state in fresh {
@@ -230,18 +188,8 @@ async fn value_keys<P: Ports>(
             continue;
         };
         let positions = positions.get(&state.key).map_or(&[][..], Vec::as_slice);
-        let prices = prices
-            .get(&state.key.security_id)
-            .map_or(&[][..], Vec::as_slice);
-        value_key(
-            state,
-            currency,
-            positions,
-            prices,
-            &dates,
-            &fx,
-            &mut snapshots.rows,
-        );
+        let prices = prices.get(&state.key.security_id).map_or(&[][..], Vec::as_slice);
+        value_key(state, currency, positions, prices, &dates, &fx, &mut snapshots.rows);
     }
     Ok(snapshots)
 }
@@ -272,13 +220,7 @@ async fn read_rates<P: Ports>(
     if pairs.is_empty() {
         return Ok(FxTable::default());
     }
-    let rows = session
-        .run(ReadRates {
-            pairs: pairs.into_iter().collect(),
-            from,
-            to,
-        })
-        .await?;
+    let rows = session.run(ReadRates { pairs: pairs.into_iter().collect(), from, to }).await?;
     Ok(FxTable::new(rows.into_iter().map(|row| row.rate)))
 }
 
@@ -298,17 +240,11 @@ fn value_key(
     let (mut next_position, mut next_price) = (0, 0);
     let mut position: Option<Position> = None;
     for date in dates.iter().copied() {
-        while positions
-            .get(next_position)
-            .is_some_and(|row| row.date <= date)
-        {
+        while positions.get(next_position).is_some_and(|row| row.date <= date) {
             position = Some(positions[next_position].position);
             next_position += 1;
         }
-        while prices
-            .get(next_price)
-            .is_some_and(|price| price.price_date <= date)
-        {
+        while prices.get(next_price).is_some_and(|price| price.price_date <= date) {
             next_price += 1;
         }
         let Some(position) = position else { continue };
@@ -356,17 +292,8 @@ async fn write<P: Ports>(
             correlation_id: job.correlation_id.clone(),
         })
         .collect();
-    let keys = fresh
-        .iter()
-        .map(|state| (state.key.clone(), state.epoch))
-        .collect();
-    session
-        .run(DeleteSnapshots {
-            keys,
-            from: job.date_from,
-            to: job.date_to,
-        })
-        .await?;
+    let keys = fresh.iter().map(|state| (state.key.clone(), state.epoch)).collect();
+    session.run(DeleteSnapshots { keys, from: job.date_from, to: job.date_to }).await?;
     session.run(CopySnapshots { rows }).await?;
     let keys = written.into_iter().collect();
     session.run(RaiseValuedThrough { keys, date: last }).await?;

@@ -19,13 +19,8 @@ use crate::ports::store::statements::{ReadLatestBusinessDate, UpsertTriggers};
 pub const PROCESS: &str = "price-watcher";
 
 /// Its port calls.
-pub const CALLS: &[&str] = &[
-    "ReadLatestBusinessDate",
-    "UpsertTriggers",
-    "Commit",
-    "Send",
-    "CommitOffsets",
-];
+pub const CALLS: &[&str] =
+    &["ReadLatestBusinessDate", "UpsertTriggers", "Commit", "Send", "CommitOffsets"];
 
 /// Runs the process.
 pub(crate) async fn run<P: Ports>(instance: Instance<P>) {
@@ -65,19 +60,13 @@ impl<P: Ports> Handler<P> for Watcher {
         }
         let rows: Vec<TriggerRow> = changed
             .into_iter()
-            .map(|(subject, earliest_date)| TriggerRow {
-                subject,
-                earliest_date,
-            })
+            .map(|(subject, earliest_date)| TriggerRow { subject, earliest_date })
             .collect();
         session.run(UpsertTriggers { rows: rows.clone() }).await?;
         session.commit().await?;
         for row in rows {
             let subject = row.subject.to_string().into();
-            instance.emit(Signal::BackdatedPrice {
-                subject,
-                date: row.earliest_date,
-            });
+            instance.emit(Signal::BackdatedPrice { subject, date: row.earliest_date });
         }
         Ok(poison)
     }

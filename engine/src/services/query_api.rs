@@ -35,16 +35,9 @@ pub async fn positions<S: Store>(
     portfolio_id: &PortfolioId,
     as_of: Option<Date>,
 ) -> Result<Vec<PositionView>, StoreError> {
-    let statement = ReadPortfolioPositions {
-        portfolio_id: portfolio_id.clone(),
-        as_of,
-    };
+    let statement = ReadPortfolioPositions { portfolio_id: portfolio_id.clone(), as_of };
     let reads = store.query(statement).await?;
-    Ok(reads
-        .into_iter()
-        .map(view)
-        .filter(|view| !view.quantity().is_zero())
-        .collect())
+    Ok(reads.into_iter().map(view).filter(|view| !view.quantity().is_zero()).collect())
 }
 
 fn view(read: PositionRead) -> PositionView {
@@ -52,19 +45,12 @@ fn view(read: PositionRead) -> PositionView {
         KeyStatus::Current => ReprocessingStatus::Current,
         KeyStatus::Reprocessing => ReprocessingStatus::InProgress,
     };
-    PositionView {
-        read,
-        reprocessing_status,
-    }
+    PositionView { read, reprocessing_status }
 }
 
 impl PositionView {
     /// The quantity that is shown: of the latest snapshot, or of the history without one.
     pub fn quantity(&self) -> crate::domain::money::Amount {
-        self.read
-            .snapshot
-            .as_ref()
-            .map_or(self.read.position, |row| row.position)
-            .quantity
+        self.read.snapshot.as_ref().map_or(self.read.position, |row| row.position).quantity
     }
 }

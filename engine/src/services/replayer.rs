@@ -72,27 +72,14 @@ async fn round<P: Ports>(
     after: &mut Option<Key>,
 ) -> Result<bool, ServiceError> {
     let limit = instance.knobs.replay_keys;
-    let keys = instance
-        .query(FindReplays {
-            after: after.clone(),
-            limit,
-        })
-        .await?;
-    *after = keys
-        .last()
-        .cloned()
-        .filter(|_| keys.len() >= limit as usize);
+    let keys = instance.query(FindReplays { after: after.clone(), limit }).await?;
+    *after = keys.last().cloned().filter(|_| keys.len() >= limit as usize);
     if keys.is_empty() {
         return Ok(false);
     }
     let mut session = instance.begin().await?;
     // A key that somebody holds is being worked on; its turn comes again.
-    let states = session
-        .run(LockKeys {
-            keys,
-            skip_locked: true,
-        })
-        .await?;
+    let states = session.run(LockKeys { keys, skip_locked: true }).await?;
     let mut works = read(&mut session, states, instance.knobs.replay_chunk).await?;
     if works.is_empty() {
         session.rollback().await;
@@ -101,20 +88,12 @@ async fn round<P: Ports>(
     let (fx, contents) = read_inputs(&mut session, &works).await?;
     let mut writes = Writes::default();
     for work in &mut works {
-        fold_chunk(
-            work,
-            &fx,
-            &contents,
-            &mut writes,
-            instance.knobs.outbox_lanes,
-        );
+        fold_chunk(work, &fx, &contents, &mut writes, instance.knobs.outbox_lanes);
     }
     write(&mut session, &mut works, writes).await?;
     session.commit().await?;
     for work in works {
-        work.parked
-            .into_iter()
-            .for_each(|signal| instance.emit(signal));
+        work.parked.into_iter().for_each(|signal| instance.emit(signal));
         instance.emit(Signal::Replayed {
             key: work.state.key,
             epoch: work.state.epoch,
@@ -155,10 +134,8 @@ async fn read<P: Ports>(
         return Ok(Vec::new());
     }
     let replays = session.run(ReadReplays { keys: keys.clone() }).await?;
-    let mut replays: BTreeMap<Key, ReplayRow> = replays
-        .into_iter()
-        .map(|row| (row.key.clone(), row))
-        .collect();
+    let mut replays: BTreeMap<Key, ReplayRow> =
+        replays.into_iter().map(|row| (row.key.clone(), row)).collect();
     let open: Vec<(KeyState, ReplayRow)> = states
         .into_iter()
         .filter_map(|state| {
@@ -169,10 +146,7 @@ async fn read<P: Ports>(
     if open.is_empty() {
         return Ok(Vec::new());
     }
-    let ranges = open
-        .iter()
-        .map(|(_, r)| (r.key.clone(), r.cursor.clone()))
-        .collect();
+    let ranges = open.iter().map(|(_, r)| (r.key.clone(), r.cursor.clone())).collect();
     let mut chunks: BTreeMap<Key, Vec<TimelineRow>> = BTreeMap::new();
     for row in session.run(ReadTimelineChunks { ranges, limit }).await? {
         chunks.entry(row.key.clone()).or_default().push(row);
@@ -208,11 +182,7 @@ async fn read_inputs<P: Ports>(
     let mut ids = BTreeSet::new();
     let mut dates: Option<(Date, Date)> = None;
     for work in works {
-        for row in work
-            .chunk
-            .iter()
-            .filter(|row| row.place.date() >= work.replay.from_date)
-        {
+        for row in work.chunk.iter().filter(|row| row.place.date() >= work.replay.from_date) {
             ids.insert(row.place.transaction_id.clone());
             let Some(terms) = &work.state.fold_terms else {
                 continue;
@@ -227,26 +197,15 @@ async fn read_inputs<P: Ports>(
     }
     let mut contents = Contents::new();
     if !ids.is_empty() {
-        let rows = session
-            .run(ReadTransactions {
-                ids: ids.into_iter().collect(),
-            })
-            .await?;
+        let rows = session.run(ReadTransactions { ids: ids.into_iter().collect() }).await?;
         contents.extend(
-            rows.into_iter()
-                .map(|row| (row.transaction.transaction_id.clone(), row.transaction)),
+            rows.into_iter().map(|row| (row.transaction.transaction_id.clone(), row.transaction)),
         );
     }
     let Some((from, to)) = dates else {
         return Ok((FxTable::default(), contents));
     };
-    let rows = session
-        .run(ReadRates {
-            pairs: pairs.into_iter().collect(),
-            from,
-            to,
-        })
-        .await?;
+    let rows = session.run(ReadRates { pairs: pairs.into_iter().collect(), from, to }).await?;
     Ok((FxTable::new(rows.into_iter().map(|row| row.rate)), contents))
 }
 
@@ -262,11 +221,7 @@ fn fold_chunk(work: &mut Work, fx: &FxTable, contents: &Contents, writes: &mut W
             work.fold.reapply(&entry.place, &entry.terms, outcome);
             continue;
         }
-        let base = work
-            .state
-            .fold_terms
-            .as_ref()
-            .map(|terms| &terms.base_currency);
+        let base = work.state.fold_terms.as_ref().map(|terms| &terms.base_currency);
         let rate =
             base.and_then(|base| fx.look_up(&entry.terms.trade_currency, base, entry.place.date()));
         let outcome = work.fold.apply(&entry.place, &entry.terms, rate);
@@ -282,10 +237,7 @@ fn fold_chunk(work: &mut Work, fx: &FxTable, contents: &Contents, writes: &mut W
                 let stored = contents.get(&entry.place.transaction_id);
                 let stored = stored.expect("a timeline has only stored transactions");
                 // The stored row may be newer than the entry; its own event then follows.
-                let content = Transaction {
-                    terms: entry.terms.clone(),
-                    ..stored.clone()
-                };
+                let content = Transaction { terms: entry.terms.clone(), ..stored.clone() };
                 let payload = messages::transaction_processed(&content, costs, work.state.token());
                 writes.outbox.push(OutboxRow {
                     id: 0,
@@ -317,33 +269,17 @@ async fn write<P: Ports>(
     writes: Writes,
 ) -> Result<(), ServiceError> {
     if !writes.timeline.is_empty() {
-        session
-            .run(UpsertTimeline {
-                rows: writes.timeline,
-            })
-            .await?;
+        session.run(UpsertTimeline { rows: writes.timeline }).await?;
     }
     if !writes.history.is_empty() {
-        session
-            .run(InsertHistory {
-                rows: writes.history,
-            })
-            .await?;
+        session.run(InsertHistory { rows: writes.history }).await?;
     }
     let (mut deleted, mut lots) = (Vec::new(), Vec::new());
     for work in works.iter_mut() {
         let key = &work.state.key;
         let changes = work.fold.take_lot_changes();
-        deleted.extend(
-            changes
-                .deleted
-                .into_iter()
-                .map(|opened| (key.clone(), opened)),
-        );
-        lots.extend(changes.upserted.into_iter().map(|lot| LotRow {
-            key: key.clone(),
-            lot,
-        }));
+        deleted.extend(changes.deleted.into_iter().map(|opened| (key.clone(), opened)));
+        lots.extend(changes.upserted.into_iter().map(|lot| LotRow { key: key.clone(), lot }));
     }
     if !deleted.is_empty() {
         session.run(DeleteLots { lots: deleted }).await?;
@@ -363,11 +299,7 @@ async fn write<P: Ports>(
     let rows = works.iter().map(|work| work.state.clone()).collect();
     session.run(UpdateKeys { rows }).await?;
     if !writes.outbox.is_empty() {
-        session
-            .run(AppendOutbox {
-                rows: writes.outbox,
-            })
-            .await?;
+        session.run(AppendOutbox { rows: writes.outbox }).await?;
     }
     Ok(())
 }

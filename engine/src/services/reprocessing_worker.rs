@@ -67,29 +67,18 @@ async fn round<P: Ports>(instance: &Instance<P>) -> Result<bool, ServiceError> {
         return Ok(false);
     };
     let limit = instance.knobs.fanout_batch;
-    let scan = ScanKeys {
-        subject: job.subject.clone(),
-        after: job.cursor.clone(),
-        limit,
-    };
+    let scan = ScanKeys { subject: job.subject.clone(), after: job.cursor.clone(), limit };
     let keys = session.run(scan).await?;
     let last = keys.last().cloned();
     let is_end = keys.len() < limit as usize;
     let mut visits = Vec::new();
     if !keys.is_empty() {
-        let states = session
-            .run(LockKeys {
-                keys,
-                skip_locked: false,
-            })
-            .await?;
+        let states = session.run(LockKeys { keys, skip_locked: false }).await?;
         visits = visit(&mut session, &job, states).await?;
     }
     match last {
         Some(cursor) if !is_end => {
-            session
-                .run(MoveReprocessingJob { id: job.id, cursor })
-                .await?;
+            session.run(MoveReprocessingJob { id: job.id, cursor }).await?;
         }
         _ => session.run(DeleteReprocessingJob { id: job.id }).await?,
     }
@@ -129,27 +118,11 @@ async fn visit<P: Ports>(
         Subject::Portfolio(id) => portfolio(session, id, &mut after, &mut rebuilds).await?,
     }
     if !rebuilds.reset_lots.is_empty() {
-        session
-            .run(ResetLots {
-                keys: rebuilds.reset_lots,
-            })
-            .await?;
-        session
-            .run(UpsertEpochs {
-                rows: rebuilds.epochs,
-            })
-            .await?;
-        session
-            .run(UpsertReplays {
-                rows: rebuilds.replays,
-            })
-            .await?;
+        session.run(ResetLots { keys: rebuilds.reset_lots }).await?;
+        session.run(UpsertEpochs { rows: rebuilds.epochs }).await?;
+        session.run(UpsertReplays { rows: rebuilds.replays }).await?;
     }
-    session
-        .run(UpdateKeys {
-            rows: after.clone(),
-        })
-        .await?;
+    session.run(UpdateKeys { rows: after.clone() }).await?;
     Ok(before.into_iter().zip(after).collect())
 }
 
@@ -183,11 +156,7 @@ async fn rates<P: Ports>(
         let changed = state.fold_terms.as_ref().and_then(|terms| {
             entries
                 // What lies beyond an open replay's cursor will be folded with the new rate.
-                .filter(|entry| {
-                    replayed_to
-                        .as_ref()
-                        .is_none_or(|cursor| entry.place <= *cursor)
-                })
+                .filter(|entry| replayed_to.as_ref().is_none_or(|cursor| entry.place <= *cursor))
                 .find(|entry| {
                     let date = entry.place.date();
                     fx.look_up(&entry.trade_currency, &terms.base_currency, date) != entry.fx
@@ -229,13 +198,7 @@ async fn read_rates<P: Ports>(
     if pairs.is_empty() {
         return Ok(FxTable::default());
     }
-    let rows = session
-        .run(ReadRates {
-            pairs: pairs.into_iter().collect(),
-            from,
-            to,
-        })
-        .await?;
+    let rows = session.run(ReadRates { pairs: pairs.into_iter().collect(), from, to }).await?;
     Ok(FxTable::new(rows.into_iter().map(|row| row.rate)))
 }
 
@@ -246,11 +209,7 @@ async fn portfolio<P: Ports>(
     states: &mut [KeyState],
     rebuilds: &mut Rebuilds,
 ) -> Result<(), ServiceError> {
-    let rows = session
-        .run(ReadPortfolios {
-            ids: vec![id.clone()],
-        })
-        .await?;
+    let rows = session.run(ReadPortfolios { ids: vec![id.clone()] }).await?;
     let Some(row) = rows.into_iter().next() else {
         return Ok(());
     };
@@ -285,11 +244,7 @@ async fn replays<P: Ports>(
     session: &mut Session<'_, P>,
     keys: &[Key],
 ) -> Result<BTreeMap<Key, ReplayRow>, ServiceError> {
-    let rows = session
-        .run(ReadReplays {
-            keys: keys.to_vec(),
-        })
-        .await?;
+    let rows = session.run(ReadReplays { keys: keys.to_vec() }).await?;
     Ok(rows.into_iter().map(|row| (row.key.clone(), row)).collect())
 }
 

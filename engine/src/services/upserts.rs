@@ -34,10 +34,7 @@ pub(super) struct Working<I, R> {
 impl<I: Ord + Clone, R: Clone> Working<I, R> {
     /// Starts from the stored rows.
     pub(super) fn new(stored: impl IntoIterator<Item = (I, R)>) -> Self {
-        let rows = stored
-            .into_iter()
-            .map(|(id, row)| (id, (row, false, false)))
-            .collect();
+        let rows = stored.into_iter().map(|(id, row)| (id, (row, false, false))).collect();
         Self { rows }
     }
 
@@ -49,28 +46,18 @@ impl<I: Ord + Clone, R: Clone> Working<I, R> {
     /// Sets a row.
     pub(super) fn set(&mut self, id: I, row: R, effect: Effect) {
         let news = effect == Effect::News;
-        let slot = self
-            .rows
-            .entry(id)
-            .or_insert_with(|| (row.clone(), false, false));
+        let slot = self.rows.entry(id).or_insert_with(|| (row.clone(), false, false));
         *slot = (row, true, slot.2 || news);
     }
 
     /// Rows that changed at all, in identity order.
     pub(super) fn changed(&self) -> Vec<R> {
-        self.rows
-            .values()
-            .filter(|(_, changed, _)| *changed)
-            .map(|(row, ..)| row.clone())
-            .collect()
+        self.rows.values().filter(|(_, changed, _)| *changed).map(|(row, ..)| row.clone()).collect()
     }
 
     /// Rows whose content is news, in identity order.
     pub(super) fn news(&self) -> impl Iterator<Item = &R> {
-        self.rows
-            .values()
-            .filter(|(_, _, news)| *news)
-            .map(|(row, ..)| row)
+        self.rows.values().filter(|(_, _, news)| *news).map(|(row, ..)| row)
     }
 }
 
@@ -80,10 +67,7 @@ mod tests {
 
     #[test]
     fn the_higher_version_stays_and_of_equal_ones_the_later() {
-        let incoming = |content, source_version| Versioned {
-            content,
-            source_version,
-        };
+        let incoming = |content, source_version| Versioned { content, source_version };
         for (stored, next, expected) in [
             (None, incoming("a", 0), Effect::News),
             (Some((&"a", 0)), incoming("a", 0), Effect::Nothing),

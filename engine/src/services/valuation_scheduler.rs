@@ -79,25 +79,15 @@ async fn serve<P: Ports>(
 /// Triggers become jobs; each hand-on makes its own job, none is merged into one that runs.
 async fn hand_on_triggers<P: Ports>(instance: &Instance<P>) -> Result<(), ServiceError> {
     let mut session = instance.begin().await?;
-    let triggers = session
-        .run(TakeTriggers {
-            limit: instance.knobs.trigger_batch,
-        })
-        .await?;
+    let triggers = session.run(TakeTriggers { limit: instance.knobs.trigger_batch }).await?;
     if triggers.is_empty() {
         session.rollback().await;
         return Ok(());
     }
     // The rows are locked: what is deleted is what was read.
-    let jobs = triggers
-        .iter()
-        .map(|t| (t.subject.clone(), t.earliest_date))
-        .collect();
+    let jobs = triggers.iter().map(|t| (t.subject.clone(), t.earliest_date)).collect();
     session.run(InsertReprocessingJobs { jobs }).await?;
-    let subjects = triggers
-        .into_iter()
-        .map(|trigger| trigger.subject)
-        .collect();
+    let subjects = triggers.into_iter().map(|trigger| trigger.subject).collect();
     session.run(DeleteTriggers { subjects }).await?;
     Ok(session.commit().await?)
 }
@@ -108,12 +98,7 @@ async fn visit<P: Ports>(
     after: &mut Option<Key>,
 ) -> Result<bool, ServiceError> {
     let limit = instance.knobs.visit_batch;
-    let keys = instance
-        .query(FindDueKeys {
-            after: after.clone(),
-            limit,
-        })
-        .await?;
+    let keys = instance.query(FindDueKeys { after: after.clone(), limit }).await?;
     let is_full = keys.len() >= limit as usize;
     let went_round = after.is_some() && !is_full;
     *after = keys.last().cloned().filter(|_| is_full);
@@ -122,31 +107,18 @@ async fn visit<P: Ports>(
     }
     let mut session = instance.begin().await?;
     // A key that somebody holds is being changed: it is due again at the next round.
-    let before = session
-        .run(LockKeys {
-            keys,
-            skip_locked: true,
-        })
-        .await?;
+    let before = session.run(LockKeys { keys, skip_locked: true }).await?;
     let queries = before.iter().map(|state| ProgressQuery {
         key: state.key.clone(),
         epoch: state.epoch,
         revision: state.revision,
         watermark_date: state.watermark_date,
     });
-    let progress = session
-        .run(ReadProgress {
-            keys: queries.collect(),
-        })
-        .await?;
-    let progress: BTreeMap<Key, Progress> = progress
-        .into_iter()
-        .map(|fact| (fact.key.clone(), fact))
-        .collect();
-    let after: Vec<KeyState> = before
-        .iter()
-        .map(|state| advance(state, &progress[&state.key]))
-        .collect();
+    let progress = session.run(ReadProgress { keys: queries.collect() }).await?;
+    let progress: BTreeMap<Key, Progress> =
+        progress.into_iter().map(|fact| (fact.key.clone(), fact)).collect();
+    let after: Vec<KeyState> =
+        before.iter().map(|state| advance(state, &progress[&state.key])).collect();
     write_states(&mut session, &before, &after).await?;
     let jobs = plan_jobs(&mut session, &after, &progress, &instance.knobs).await?;
     let created = Signal::JobsCreated {
@@ -182,10 +154,7 @@ fn advance(state: &KeyState, facts: &Progress) -> KeyState {
         }
         None => {}
     }
-    if facts
-        .latest_business_date
-        .is_none_or(|latest| next.watermark_date == latest)
-    {
+    if facts.latest_business_date.is_none_or(|latest| next.watermark_date == latest) {
         next.status = KeyStatus::Current;
         next.served_epoch = next.epoch;
     }
@@ -202,10 +171,8 @@ async fn write_states<P: Ports>(
     after: &[KeyState],
 ) -> Result<(), ServiceError> {
     let pairs = || before.iter().zip(after);
-    let rows: Vec<KeyState> = pairs()
-        .filter(|(old, new)| old != new)
-        .map(|(_, new)| new.clone())
-        .collect();
+    let rows: Vec<KeyState> =
+        pairs().filter(|(old, new)| old != new).map(|(_, new)| new.clone()).collect();
     if !rows.is_empty() {
         session.run(UpdateKeys { rows }).await?;
     }
@@ -233,37 +200,22 @@ async fn plan_jobs<P: Ports>(
             continue;
         }
         if let (Some(from), Some(to)) = (facts.first_missing, facts.latest_business_date) {
-            let job_key = JobKey {
-                key: state.key.clone(),
-                token: state.token(),
-            };
+            let job_key = JobKey { key: state.key.clone(), token: state.token() };
             by_range.entry((from, to)).or_default().push(job_key);
         }
     }
     let Some(from) = by_range.keys().map(|range| range.0).min() else {
         return Ok(Vec::new());
     };
-    let to = by_range
-        .keys()
-        .map(|range| range.1)
-        .max()
-        .expect("there is a range");
+    let to = by_range.keys().map(|range| range.1).max().expect("there is a range");
     let dates = session.run(ReadBusinessDates { from, to }).await?;
     let mut jobs = Vec::new();
     for ((from, to), keys) in by_range {
-        let due: Vec<Date> = dates
-            .iter()
-            .copied()
-            .filter(|d| (from..=to).contains(d))
-            .collect();
+        let due: Vec<Date> = dates.iter().copied().filter(|d| (from..=to).contains(d)).collect();
         for days in due.chunks(knobs.job_days as usize) {
             for keys in keys.chunks(knobs.job_keys as usize) {
                 let (date_from, date_to) = (days[0], days[days.len() - 1]);
-                jobs.push(NewValuationJob {
-                    keys: keys.to_vec(),
-                    date_from,
-                    date_to,
-                });
+                jobs.push(NewValuationJob { keys: keys.to_vec(), date_from, date_to });
             }
         }
     }
@@ -287,10 +239,7 @@ async fn claim<P: Ports>(
         return Ok(());
     }
     let sender: smol_str::SmolStr = instance.ports.host().instance().into();
-    let records = claimed
-        .into_iter()
-        .map(|job| message(job, sender.clone()))
-        .collect();
+    let records = claimed.into_iter().map(|job| message(job, sender.clone())).collect();
     Ok(producer.send(records).await?)
 }
 
@@ -309,10 +258,7 @@ fn message(job: ValuationJobRow, producer: smol_str::SmolStr) -> NewRecord {
         // Jobs of one portfolio stay together; a job of many keys goes by its first.
         key: required.keys[0].0.portfolio_id.as_str().into(),
         value: messages::valuation_required(&required).into_bytes(),
-        headers: Headers {
-            correlation_id,
-            producer: Some(producer),
-        },
+        headers: Headers { correlation_id, producer: Some(producer) },
     }
 }
 

@@ -57,10 +57,7 @@ impl StoreError {
 ///   re-checks after a wait, and unique conflicts;
 /// - roll back a transaction that is dropped without a commit;
 /// - acknowledge a commit only when it survives a crash of the server.
-#[allow(
-    async_fn_in_trait,
-    reason = "instances are single-threaded; no future is sent"
-)]
+#[allow(async_fn_in_trait, reason = "instances are single-threaded; no future is sent")]
 pub trait Store {
     /// An open transaction.
     type Transaction: Transaction;
@@ -73,10 +70,7 @@ pub trait Store {
 }
 
 /// An open transaction.
-#[allow(
-    async_fn_in_trait,
-    reason = "instances are single-threaded; no future is sent"
-)]
+#[allow(async_fn_in_trait, reason = "instances are single-threaded; no future is sent")]
 pub trait Transaction {
     /// Runs one statement. After an error the transaction is over.
     async fn execute<S: Statement>(&mut self, statement: S) -> Result<S::Output, StoreError>;

@@ -93,10 +93,7 @@ pub struct KeyState {
 impl KeyState {
     /// The fencing token.
     pub fn token(&self) -> Token {
-        Token {
-            epoch: self.epoch,
-            revision: self.revision,
-        }
+        Token { epoch: self.epoch, revision: self.revision }
     }
 }
 
@@ -118,13 +115,7 @@ pub struct TimelineRow {
 impl TimelineRow {
     /// Whether the last fold applied it.
     pub fn is_applied(&self) -> bool {
-        matches!(
-            self.outcome,
-            Some(Outcome {
-                fate: Fate::Applied(_),
-                ..
-            })
-        )
+        matches!(self.outcome, Some(Outcome { fate: Fate::Applied(_), .. }))
     }
 }
 

@@ -29,21 +29,11 @@ pub(super) async fn rates<P: Ports>(
     let mut headers = BTreeMap::new();
     for Incoming { versioned, record } in incoming {
         let id = id_of(&versioned.content);
-        let effect = effect(
-            rows.get(&id).map(|r| (&r.rate, r.source_version)),
-            versioned,
-        );
+        let effect = effect(rows.get(&id).map(|r| (&r.rate, r.source_version)), versioned);
         if effect != Effect::Nothing {
             headers.insert(id.clone(), record.headers.correlation_id.clone());
             let rate = versioned.content.clone();
-            rows.set(
-                id,
-                RateRow {
-                    rate,
-                    source_version: versioned.source_version,
-                },
-                effect,
-            );
+            rows.set(id, RateRow { rate, source_version: versioned.source_version }, effect);
         }
     }
     for row in rows.news() {
@@ -75,21 +65,11 @@ pub(super) async fn prices<P: Ports>(
     let mut headers = BTreeMap::new();
     for Incoming { versioned, record } in incoming {
         let id = id_of(&versioned.content);
-        let effect = effect(
-            rows.get(&id).map(|r| (&r.price, r.source_version)),
-            versioned,
-        );
+        let effect = effect(rows.get(&id).map(|r| (&r.price, r.source_version)), versioned);
         if effect != Effect::Nothing {
             headers.insert(id.clone(), record.headers.correlation_id.clone());
             let price = versioned.content.clone();
-            rows.set(
-                id,
-                PriceRow {
-                    price,
-                    source_version: versioned.source_version,
-                },
-                effect,
-            );
+            rows.set(id, PriceRow { price, source_version: versioned.source_version }, effect);
         }
     }
     for row in rows.news() {

@@ -132,15 +132,8 @@ impl<P: Ports> Handler<P> for Persistence {
         batch.poison.extend(moved);
         if !news.triggers.is_empty() {
             let rows = news.triggers.into_iter();
-            let rows = rows.map(|(subject, earliest_date)| TriggerRow {
-                subject,
-                earliest_date,
-            });
-            session
-                .run(UpsertTriggers {
-                    rows: rows.collect(),
-                })
-                .await?;
+            let rows = rows.map(|(subject, earliest_date)| TriggerRow { subject, earliest_date });
+            session.run(UpsertTriggers { rows: rows.collect() }).await?;
         }
         if !news.outbox.is_empty() {
             session.run(AppendOutbox { rows: news.outbox }).await?;
@@ -170,22 +163,12 @@ fn read(records: &[Record]) -> Batch<'_> {
             Topic::RawPortfolios => push(&mut b.portfolios, &mut b.poison, r, intake::portfolio(v)),
             Topic::Instruments => push(&mut b.instruments, &mut b.poison, r, intake::instrument(v)),
             Topic::RawBusinessDates => {
-                push(
-                    &mut b.business_dates,
-                    &mut b.poison,
-                    r,
-                    intake::business_date(v),
-                );
+                push(&mut b.business_dates, &mut b.poison, r, intake::business_date(v));
             }
             Topic::FxRates => push(&mut b.rates, &mut b.poison, r, intake::exchange_rate(v)),
             Topic::MarketPrices => push(&mut b.prices, &mut b.poison, r, intake::market_price(v)),
             Topic::RawTransactions => {
-                push(
-                    &mut b.transactions,
-                    &mut b.poison,
-                    r,
-                    intake::transaction(v),
-                );
+                push(&mut b.transactions, &mut b.poison, r, intake::transaction(v));
             }
             other => unreachable!("{other} is not a topic of persistence"),
         }
@@ -195,8 +178,5 @@ fn read(records: &[Record]) -> Batch<'_> {
 
 /// Distinct items in order: the order in which every instance locks.
 fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
-    items
-        .collect::<std::collections::BTreeSet<T>>()
-        .into_iter()
-        .collect()
+    items.collect::<std::collections::BTreeSet<T>>().into_iter().collect()
 }

@@ -24,41 +24,21 @@ pub(super) async fn portfolios<P: Ports>(
     if incoming.is_empty() {
         return Ok(());
     }
-    let ids = sorted(
-        incoming
-            .iter()
-            .map(|i| i.versioned.content.portfolio_id.clone()),
-    );
+    let ids = sorted(incoming.iter().map(|i| i.versioned.content.portfolio_id.clone()));
     let stored = session.run(LockPortfolios { ids }).await?;
-    let mut rows = Working::new(
-        stored
-            .into_iter()
-            .map(|row| (row.portfolio.portfolio_id.clone(), row)),
-    );
+    let mut rows =
+        Working::new(stored.into_iter().map(|row| (row.portfolio.portfolio_id.clone(), row)));
     for Incoming { versioned, .. } in incoming {
         let id = versioned.content.portfolio_id.clone();
-        let effect = effect(
-            rows.get(&id).map(|r| (&r.portfolio, r.source_version)),
-            versioned,
-        );
+        let effect = effect(rows.get(&id).map(|r| (&r.portfolio, r.source_version)), versioned);
         if effect != Effect::Nothing {
             let portfolio = versioned.content.clone();
             let source_version = versioned.source_version;
-            rows.set(
-                id,
-                PortfolioRow {
-                    portfolio,
-                    source_version,
-                },
-                effect,
-            );
+            rows.set(id, PortfolioRow { portfolio, source_version }, effect);
         }
     }
     for row in rows.news() {
-        news.trigger(
-            Subject::Portfolio(row.portfolio.portfolio_id.clone()),
-            Date::FIRST,
-        );
+        news.trigger(Subject::Portfolio(row.portfolio.portfolio_id.clone()), Date::FIRST);
     }
     let rows = rows.changed();
     if !rows.is_empty() {
@@ -75,17 +55,10 @@ pub(super) async fn instruments<P: Ports>(
     if incoming.is_empty() {
         return Ok(());
     }
-    let ids = sorted(
-        incoming
-            .iter()
-            .map(|i| i.versioned.content.security_id.clone()),
-    );
+    let ids = sorted(incoming.iter().map(|i| i.versioned.content.security_id.clone()));
     let stored = session.run(LockInstruments { ids }).await?;
-    let mut rows = Working::new(
-        stored
-            .into_iter()
-            .map(|row| (row.instrument.security_id.clone(), row)),
-    );
+    let mut rows =
+        Working::new(stored.into_iter().map(|row| (row.instrument.security_id.clone(), row)));
     for Incoming { versioned, .. } in incoming {
         let id = versioned.content.security_id.clone();
         let before = rows.get(&id);
@@ -99,14 +72,7 @@ pub(super) async fn instruments<P: Ports>(
         }
         let instrument = versioned.content.clone();
         let source_version = versioned.source_version;
-        rows.set(
-            id,
-            InstrumentRow {
-                instrument,
-                source_version,
-            },
-            effect,
-        );
+        rows.set(id, InstrumentRow { instrument, source_version }, effect);
     }
     let rows = rows.changed();
     if !rows.is_empty() {
@@ -131,10 +97,7 @@ pub(super) async fn business_dates<P: Ports>(
     // Read under the calendar's lock: else two writers would each miss that the other is later.
     let latest = session.run(ReadLatestBusinessDate {}).await?;
     let inserted = session.run(InsertBusinessDates { rows }).await?;
-    for row in inserted
-        .iter()
-        .filter(|row| row.calendar_code == GLOBAL_CALENDAR)
-    {
+    for row in inserted.iter().filter(|row| row.calendar_code == GLOBAL_CALENDAR) {
         if latest.is_some_and(|latest| row.business_date < latest) {
             news.trigger(Subject::Calendar, row.business_date);
         }

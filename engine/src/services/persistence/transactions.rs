@@ -28,29 +28,16 @@ pub(super) async fn store<'r, P: Ports>(
     if incoming.is_empty() {
         return Ok(Vec::new());
     }
-    let ids = sorted(
-        incoming
-            .iter()
-            .map(|i| i.versioned.content.transaction_id.clone()),
-    );
+    let ids = sorted(incoming.iter().map(|i| i.versioned.content.transaction_id.clone()));
     let stored = session.run(LockTransactions { ids }).await?;
-    let known: Vec<_> = stored
-        .iter()
-        .map(|r| r.transaction.transaction_id.clone())
-        .collect();
-    let mut rows = Working::new(
-        stored
-            .into_iter()
-            .map(|row| (row.transaction.transaction_id.clone(), row)),
-    );
+    let known: Vec<_> = stored.iter().map(|r| r.transaction.transaction_id.clone()).collect();
+    let mut rows =
+        Working::new(stored.into_iter().map(|row| (row.transaction.transaction_id.clone(), row)));
     let mut moved = Vec::new();
     for Incoming { versioned, record } in incoming {
         let id = versioned.content.transaction_id.clone();
         let before = rows.get(&id);
-        let effect = effect(
-            before.map(|r| (&r.transaction, r.source_version)),
-            versioned,
-        );
+        let effect = effect(before.map(|r| (&r.transaction, r.source_version)), versioned);
         if effect == Effect::Nothing {
             continue;
         }
@@ -92,9 +79,7 @@ async fn write<P: Ports>(
     let mut first_dates: BTreeMap<Key, Date> = BTreeMap::new();
     for row in &new {
         let date = row.transaction.terms.at.date();
-        let first = first_dates
-            .entry(row.transaction.key.clone())
-            .or_insert(date);
+        let first = first_dates.entry(row.transaction.key.clone()).or_insert(date);
         *first = (*first).min(date);
     }
     let count = new.len();
@@ -102,10 +87,6 @@ async fn write<P: Ports>(
     if inserted.len() != count {
         return Err(ServiceError::Raced("a new transaction"));
     }
-    session
-        .run(InsertKeys {
-            keys: first_dates.into_iter().collect(),
-        })
-        .await?;
+    session.run(InsertKeys { keys: first_dates.into_iter().collect() }).await?;
     Ok(())
 }

@@ -56,9 +56,7 @@ pub(super) fn arrive(
     let is_last = old.is_none() && work.tail.as_ref().is_none_or(|tail| *tail < place);
     if let Some(old) = old.filter(|old| old.place != place) {
         writes.timeline.remove(&(key.clone(), old.place.clone()));
-        writes
-            .deleted_timeline
-            .push((key.clone(), old.place.clone()));
+        writes.deleted_timeline.push((key.clone(), old.place.clone()));
     }
     let mut entry = TimelineRow {
         key: key.clone(),
@@ -67,11 +65,7 @@ pub(super) fn arrive(
         correlation_id: row.correlation_id.clone(),
         outcome: None,
     };
-    work.tail = Some(
-        work.tail
-            .take()
-            .map_or(place.clone(), |tail| tail.max(place.clone())),
-    );
+    work.tail = Some(work.tail.take().map_or(place.clone(), |tail| tail.max(place.clone())));
     if let Some(replay) = &work.replay {
         if first > replay.replayed_to() {
             // Case 1: the replay will meet it.
@@ -97,19 +91,10 @@ fn rewind(work: &mut Work, date: Date, rebuilds: &mut Rebuilds) {
     invalidate(state, date);
     state.position = Position::default();
     let (key, epoch) = (state.key.clone(), state.epoch);
-    rebuilds.epochs.push(EpochRow {
-        key: key.clone(),
-        epoch,
-        from_date: date,
-    });
+    rebuilds.epochs.push(EpochRow { key: key.clone(), epoch, from_date: date });
     rebuilds.deleted_history.push((key.clone(), epoch, date));
     rebuilds.reset_lots.push(key.clone());
-    work.replay = Some(ReplayRow {
-        key,
-        epoch,
-        from_date: date,
-        cursor: None,
-    });
+    work.replay = Some(ReplayRow { key, epoch, from_date: date, cursor: None });
 }
 
 /// Cases 3 and 4: the end of the timeline, folded at once.

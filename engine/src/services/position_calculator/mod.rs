@@ -79,10 +79,7 @@ impl<P: Ports> Handler<P> for Calculator {
         for record in records {
             match messages::read_transaction_completed(&record.value) {
                 Ok(news) => {
-                    wanted
-                        .entry(news.key)
-                        .or_default()
-                        .insert(news.transaction_id);
+                    wanted.entry(news.key).or_default().insert(news.transaction_id);
                 }
                 Err(rejection) => poison.push((record, rejection)),
             }
@@ -100,12 +97,7 @@ async fn take_in<P: Ports>(
 ) -> Result<(), ServiceError> {
     let mut session = instance.begin().await?;
     let keys: Vec<Key> = wanted.keys().cloned().collect();
-    let states = session
-        .run(LockKeys {
-            keys,
-            skip_locked: false,
-        })
-        .await?;
+    let states = session.run(LockKeys { keys, skip_locked: false }).await?;
     let (mut works, existing) = read(&mut session, states, &wanted).await?;
     let fx = read_rates(&mut session, &works).await?;
     let mut writes = Writes::default();
@@ -115,20 +107,10 @@ async fn take_in<P: Ports>(
         // appended is appended.
         arrivals.sort_by_cached_key(place_of);
         for row in arrivals {
-            let id = (
-                work.state.key.clone(),
-                row.transaction.transaction_id.clone(),
-            );
+            let id = (work.state.key.clone(), row.transaction.transaction_id.clone());
             let old = existing.get(&id);
             if old.is_none_or(|old| old.terms != row.transaction.terms) {
-                arrive(
-                    work,
-                    row,
-                    old,
-                    &fx,
-                    &mut writes,
-                    instance.knobs.outbox_lanes,
-                );
+                arrive(work, row, old, &fx, &mut writes, instance.knobs.outbox_lanes);
             }
         }
     }
@@ -137,10 +119,7 @@ async fn take_in<P: Ports>(
     for work in works.iter().filter(|work| work.touched) {
         report(instance, &work.before, &work.state);
     }
-    writes
-        .parked
-        .into_iter()
-        .for_each(|signal| instance.emit(signal));
+    writes.parked.into_iter().for_each(|signal| instance.emit(signal));
     Ok(())
 }
 
@@ -154,36 +133,19 @@ async fn read<P: Ports>(
 ) -> Result<(Vec<Work>, Existing), ServiceError> {
     let keys: Vec<Key> = states.iter().map(|state| state.key.clone()).collect();
     let ids: BTreeSet<TransactionId> = wanted.values().flatten().cloned().collect();
-    let pairs = wanted
-        .iter()
-        .flat_map(|(key, ids)| ids.iter().map(|id| (key.clone(), id.clone())));
-    let stored = session
-        .run(ReadTransactions {
-            ids: ids.into_iter().collect(),
-        })
-        .await?;
-    let entries = session
-        .run(ReadTimelineEntries {
-            ids: pairs.collect(),
-        })
-        .await?;
+    let pairs = wanted.iter().flat_map(|(key, ids)| ids.iter().map(|id| (key.clone(), id.clone())));
+    let stored = session.run(ReadTransactions { ids: ids.into_iter().collect() }).await?;
+    let entries = session.run(ReadTimelineEntries { ids: pairs.collect() }).await?;
     let replays = session.run(ReadReplays { keys: keys.clone() }).await?;
-    let tails = session
-        .run(ReadTimelineTails { keys: keys.clone() })
-        .await?;
+    let tails = session.run(ReadTimelineTails { keys: keys.clone() }).await?;
     let lots = session.run(ReadLots { keys }).await?;
 
     let mut arrivals: BTreeMap<Key, Vec<TransactionRow>> = BTreeMap::new();
     for row in stored {
-        arrivals
-            .entry(row.transaction.key.clone())
-            .or_default()
-            .push(row);
+        arrivals.entry(row.transaction.key.clone()).or_default().push(row);
     }
-    let mut replays: BTreeMap<Key, ReplayRow> = replays
-        .into_iter()
-        .map(|row| (row.key.clone(), row))
-        .collect();
+    let mut replays: BTreeMap<Key, ReplayRow> =
+        replays.into_iter().map(|row| (row.key.clone(), row)).collect();
     let mut tails: BTreeMap<Key, Place> =
         tails.into_iter().map(|row| (row.key, row.place)).collect();
     let mut open_lots: BTreeMap<Key, Vec<_>> = BTreeMap::new();
@@ -198,11 +160,7 @@ async fn read<P: Ports>(
             Work {
                 tail: tails.remove(key),
                 replay: replays.remove(key),
-                fold: Fold::new(
-                    method,
-                    state.position,
-                    open_lots.remove(key).unwrap_or_default(),
-                ),
+                fold: Fold::new(method, state.position, open_lots.remove(key).unwrap_or_default()),
                 arrivals: arrivals.remove(key).unwrap_or_default(),
                 before: state.clone(),
                 touched: false,
@@ -224,29 +182,17 @@ async fn start_timelines<P: Ports>(
     mut works: Vec<Work>,
 ) -> Result<Vec<Work>, ServiceError> {
     let fresh = works.iter().filter(|work| work.tail.is_none());
-    let ids: BTreeSet<_> = fresh
-        .map(|work| work.state.key.portfolio_id.clone())
-        .collect();
+    let ids: BTreeSet<_> = fresh.map(|work| work.state.key.portfolio_id.clone()).collect();
     if ids.is_empty() {
         return Ok(works);
     }
-    let rows = session
-        .run(ReadPortfolios {
-            ids: ids.into_iter().collect(),
-        })
-        .await?;
+    let rows = session.run(ReadPortfolios { ids: ids.into_iter().collect() }).await?;
     let terms: BTreeMap<_, _> = rows
         .into_iter()
         .map(|row| {
             let base_currency = row.portfolio.base_currency;
             let method = row.portfolio.cost_basis_method;
-            (
-                row.portfolio.portfolio_id,
-                FoldTerms {
-                    base_currency,
-                    method,
-                },
-            )
+            (row.portfolio.portfolio_id, FoldTerms { base_currency, method })
         })
         .collect();
     for work in works.iter_mut().filter(|work| work.tail.is_none()) {
@@ -282,12 +228,6 @@ async fn read_rates<P: Ports>(
     let Some((from, to)) = dates else {
         return Ok(FxTable::default());
     };
-    let rows = session
-        .run(ReadRates {
-            pairs: pairs.into_iter().collect(),
-            from,
-            to,
-        })
-        .await?;
+    let rows = session.run(ReadRates { pairs: pairs.into_iter().collect(), from, to }).await?;
     Ok(FxTable::new(rows.into_iter().map(|row| row.rate)))
 }

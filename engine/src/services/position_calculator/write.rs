@@ -26,34 +26,18 @@ pub(super) async fn write<P: Ports>(
     let rows = std::mem::take(&mut writes.timeline).into_values().collect();
     session.run(UpsertTimeline { rows }).await?;
     if !writes.history.is_empty() {
-        session
-            .run(InsertHistory {
-                rows: std::mem::take(&mut writes.history),
-            })
-            .await?;
+        session.run(InsertHistory { rows: std::mem::take(&mut writes.history) }).await?;
     }
     let rebuilds = std::mem::take(&mut writes.rebuilds);
     if !rebuilds.deleted_history.is_empty() {
-        session
-            .run(DeleteHistory {
-                ranges: rebuilds.deleted_history,
-            })
-            .await?;
+        session.run(DeleteHistory { ranges: rebuilds.deleted_history }).await?;
     }
     if !rebuilds.reset_lots.is_empty() {
-        session
-            .run(ResetLots {
-                keys: rebuilds.reset_lots,
-            })
-            .await?;
+        session.run(ResetLots { keys: rebuilds.reset_lots }).await?;
     }
     write_lots(session, works).await?;
     if !rebuilds.epochs.is_empty() {
-        session
-            .run(UpsertEpochs {
-                rows: rebuilds.epochs,
-            })
-            .await?;
+        session.run(UpsertEpochs { rows: rebuilds.epochs }).await?;
     }
     let touched = || works.iter().filter(|work| work.touched);
     let rows: Vec<ReplayRow> = touched().filter_map(|work| work.replay.clone()).collect();
@@ -63,11 +47,7 @@ pub(super) async fn write<P: Ports>(
     let rows = touched().map(|work| work.state.clone()).collect();
     session.run(UpdateKeys { rows }).await?;
     if !writes.outbox.is_empty() {
-        session
-            .run(AppendOutbox {
-                rows: std::mem::take(&mut writes.outbox),
-            })
-            .await?;
+        session.run(AppendOutbox { rows: std::mem::take(&mut writes.outbox) }).await?;
     }
     Ok(())
 }
@@ -81,16 +61,8 @@ async fn write_lots<P: Ports>(
     for work in works.iter_mut().filter(|work| work.replay.is_none()) {
         let key = &work.state.key;
         let changes = work.fold.take_lot_changes();
-        deleted.extend(
-            changes
-                .deleted
-                .into_iter()
-                .map(|opened| (key.clone(), opened)),
-        );
-        rows.extend(changes.upserted.into_iter().map(|lot| LotRow {
-            key: key.clone(),
-            lot,
-        }));
+        deleted.extend(changes.deleted.into_iter().map(|opened| (key.clone(), opened)));
+        rows.extend(changes.upserted.into_iter().map(|lot| LotRow { key: key.clone(), lot }));
     }
     if !deleted.is_empty() {
         session.run(DeleteLots { lots: deleted }).await?;
