@@ -1,0 +1,244 @@
+//! Listeners and connections that carry frames.
+//!
+//! A frame is a length (u32, little-endian) and that many bytes. Reads go through one large buffer
+//! of the world (the socket layer reopens a full window only on reads of half of its buffer) and
+//! writes hand over head and body at one instant, so a small frame is one packet.
+//!
+//! It refuses to hide errors: a peer that closes gives `UnexpectedEof`, one that died or was reset
+//! gives `ConnectionReset`, and no operation has a timeout of its own but connecting. A call to
+//! [`FrameWriter::write_frame`] that is dropped half way leaves half a frame behind; drop the
+//! connection then. A dropped [`FrameReader::read_frame`] loses nothing.
+
+use std::future::{Future, poll_fn};
+use std::io::{Error, ErrorKind, Result};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use smol_str::SmolStr;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use turmoil_net::shim::tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use turmoil_net::shim::tokio::net::{TcpListener, TcpStream};
+
+use super::network;
+use super::process::Process;
+use super::world::Shared;
+
+/// How long a connect waits for an answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Larger frames are mistakes.
+const FRAME_MAX: usize = 64 * 1024 * 1024;
+/// Frames up to this size are copied out, so that the buffer stays in place; larger are split off.
+const COPY_MAX: usize = 4096;
+const HEAD: usize = 4;
+
+/// Accepts connections.
+pub struct Listener {
+    // Declared first, dropped first: the drop is told to the world afterwards.
+    listener: TcpListener,
+    touch: Touch,
+}
+
+/// A connection to another process.
+pub struct Connection {
+    reader: FrameReader,
+    writer: FrameWriter,
+    peer: SmolStr,
+}
+
+/// The reading half of a connection.
+pub struct FrameReader {
+    half: OwnedReadHalf,
+    buffer: BytesMut,
+    touch: Touch,
+}
+
+/// The writing half of a connection. Its drop ends the stream.
+pub struct FrameWriter {
+    half: OwnedWriteHalf,
+    touch: Touch,
+}
+
+/// Tells the world that a socket was touched; also when it is dropped.
+struct Touch(Rc<Shared>);
+
+impl Touch {
+    fn mark(&self) {
+        self.0.touched.set(true);
+    }
+}
+
+impl Drop for Touch {
+    fn drop(&mut self) {
+        self.mark();
+    }
+}
+
+impl Listener {
+    pub(super) async fn bind(shared: &Rc<Shared>, port: u16) -> Result<Self> {
+        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        Ok(Self {
+            listener: TcpListener::bind(any).await?,
+            touch: Touch(Rc::clone(shared)),
+        })
+    }
+
+    /// The next connection.
+    pub async fn accept(&mut self) -> Result<Connection> {
+        let (stream, peer) = self.listener.accept().await?;
+        let peer = network::process_at(peer.ip());
+        Ok(Connection::new(&self.touch.0, stream, peer))
+    }
+}
+
+impl Connection {
+    pub(super) async fn open(
+        process: &Process,
+        shared: &Rc<Shared>,
+        peer: u16,
+        port: u16,
+    ) -> Result<Self> {
+        // Marks once more when it is dropped with an abandoned connect.
+        let touch = Touch(Rc::clone(shared));
+        touch.mark();
+        let address = SocketAddr::new(network::address(peer), port);
+        let mut connect = pin!(TcpStream::connect(address));
+        let mut timeout = pin!(process.sleep(CONNECT_TIMEOUT));
+        let stream = poll_fn(|cx| match connect.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => timeout
+                .as_mut()
+                .poll(cx)
+                .map(|()| Err(Error::from(ErrorKind::TimedOut))),
+        })
+        .await?;
+        Ok(Self::new(shared, stream, peer))
+    }
+
+    fn new(shared: &Rc<Shared>, stream: TcpStream, peer: u16) -> Self {
+        let (read, write) = stream.into_split();
+        Self {
+            reader: FrameReader {
+                half: read,
+                buffer: BytesMut::new(),
+                touch: Touch(Rc::clone(shared)),
+            },
+            writer: FrameWriter {
+                half: write,
+                touch: Touch(Rc::clone(shared)),
+            },
+            peer: shared.processes.borrow().name(peer),
+        }
+    }
+
+    /// The process at the other end.
+    pub fn peer(&self) -> SmolStr {
+        self.peer.clone()
+    }
+
+    /// See [`FrameReader::read_frame`].
+    pub async fn read_frame(&mut self) -> Result<Bytes> {
+        self.reader.read_frame().await
+    }
+
+    /// See [`FrameWriter::write_frame`].
+    pub async fn write_frame(&mut self, frame: &[u8]) -> Result<()> {
+        self.writer.write_frame(frame).await
+    }
+
+    /// Halves for two tasks.
+    pub fn split(self) -> (FrameReader, FrameWriter) {
+        (self.reader, self.writer)
+    }
+}
+
+impl FrameReader {
+    /// The next frame.
+    ///
+    /// # Errors
+    /// `UnexpectedEof`: the peer closed. `ConnectionReset`: it died, or the connection did.
+    pub async fn read_frame(&mut self) -> Result<Bytes> {
+        poll_fn(|cx| self.poll_frame(cx)).await
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes>> {
+        loop {
+            if let Some(frame) = self.take_frame()? {
+                return Poll::Ready(Ok(frame));
+            }
+            let mut scratch = self.touch.0.scratch.borrow_mut();
+            let mut read = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut self.half).poll_read(cx, &mut read))?;
+            let filled = read.filled();
+            if filled.is_empty() {
+                return Poll::Ready(Err(Error::from(ErrorKind::UnexpectedEof)));
+            }
+            self.buffer.extend_from_slice(filled);
+            if filled.len() >= network::RECEIVE_BUFFER / 2 {
+                // Such a read reopens the window, which the peer must be told.
+                self.touch.mark();
+            }
+        }
+    }
+
+    fn take_frame(&mut self) -> Result<Option<Bytes>> {
+        let Some(head) = self.buffer.first_chunk::<HEAD>() else {
+            return Ok(None);
+        };
+        let length = u32::from_le_bytes(*head) as usize;
+        if length > FRAME_MAX {
+            return Err(Error::new(
+                ErrorKind::InvalidData,
+                format!("a frame of {length} bytes"),
+            ));
+        }
+        let end = HEAD + length;
+        if self.buffer.len() < end {
+            self.buffer.reserve(end - self.buffer.len());
+            return Ok(None);
+        }
+        let frame = if length <= COPY_MAX {
+            let frame = Bytes::copy_from_slice(&self.buffer[HEAD..end]);
+            self.buffer.advance(end);
+            frame
+        } else {
+            self.buffer.advance(HEAD);
+            self.buffer.split_to(length).freeze()
+        };
+        if self.buffer.is_empty() {
+            self.buffer.clear();
+        }
+        Ok(Some(frame))
+    }
+}
+
+impl FrameWriter {
+    /// Writes a frame. It returns when the last byte is handed to the socket, which may be long
+    /// before the peer reads it, if it ever does.
+    ///
+    /// # Errors
+    /// `ConnectionReset`: the peer died, or the connection did. `InvalidInput`: larger than 64 MiB.
+    pub async fn write_frame(&mut self, frame: &[u8]) -> Result<()> {
+        if frame.len() > FRAME_MAX {
+            return Err(Error::from(ErrorKind::InvalidInput));
+        }
+        let length = u32::try_from(frame.len()).expect("at most 64 MiB");
+        self.write_all(&length.to_le_bytes()).await?;
+        self.write_all(frame).await
+    }
+
+    async fn write_all(&mut self, mut bytes: &[u8]) -> Result<()> {
+        poll_fn(|cx| {
+            while !bytes.is_empty() {
+                let written = ready!(Pin::new(&mut self.half).poll_write(cx, bytes))?;
+                self.touch.mark();
+                bytes = &bytes[written..];
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+}
