@@ -4,6 +4,7 @@ pub mod cost;
 pub mod fx;
 pub mod ids;
 pub mod intake;
+mod json;
 pub mod messages;
 pub mod money;
 pub mod records;
