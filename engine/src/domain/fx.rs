@@ -148,11 +148,7 @@ mod tests {
         let amount = Amount::from_units(840);
         let found = table.look_up(&from, &to, date);
         let converted = found.map(|rate| amount.convert(&rate).expect("fits").to_string());
-        assert_eq!(
-            converted.as_deref(),
-            converts_840,
-            "{from} -> {to} on {date}"
-        );
+        assert_eq!(converted.as_deref(), converts_840, "{from} -> {to} on {date}");
     }
 
     #[test]
@@ -181,13 +177,7 @@ mod tests {
         // Legs: USD -> EUR direct, EUR -> CHF reverse until its direct quote appears.
         check(&table(&quotes), "USD", "CHF", "2025-01-08", None);
         check(&table(&quotes), "USD", "CHF", "2025-01-09", Some("8400"));
-        check(
-            &table(&quotes[..2]),
-            "USD",
-            "CHF",
-            "2025-01-09",
-            Some("560"),
-        );
+        check(&table(&quotes[..2]), "USD", "CHF", "2025-01-09", Some("560"));
         check(&table(&quotes), "CHF", "USD", "2025-01-09", Some("1260"));
         quotes.push(("CHF", "USD", "2025-01-03", "4"));
         check(&table(&quotes), "USD", "CHF", "2025-01-09", Some("210"));

@@ -56,11 +56,7 @@ pub(super) fn present(field: Field<'_>) -> bool {
 
 /// Refuses a message in which one of the fields is missing.
 pub(super) fn require(fields: &[Field<'_>]) -> Result<(), Rejection> {
-    if fields.iter().all(|field| present(*field)) {
-        Ok(())
-    } else {
-        Err(Rejection::MissingField)
-    }
+    if fields.iter().all(|field| present(*field)) { Ok(()) } else { Err(Rejection::MissingField) }
 }
 
 /// A text.
@@ -75,35 +71,24 @@ pub(super) fn text<'a>(field: Field<'a>) -> Result<Cow<'a, str>, Rejection> {
 /// A text of any length and content.
 pub(super) fn string<'a>(field: Field<'a>) -> Result<Cow<'a, str>, Rejection> {
     let raw = field.ok_or(Rejection::MissingField)?.get();
-    let quoted = raw
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
+    let quoted = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     match quoted {
         None => Err(Rejection::BadField),
         Some(plain) if !plain.contains('\\') => Ok(Cow::Borrowed(plain)),
-        Some(_) => serde_json::from_str(raw)
-            .map(Cow::Owned)
-            .map_err(|_| Rejection::BadField),
+        Some(_) => serde_json::from_str(raw).map(Cow::Owned).map_err(|_| Rejection::BadField),
     }
 }
 
 /// A text that may be absent.
 pub(super) fn optional_text<'a>(field: Field<'a>) -> Result<Option<Cow<'a, str>>, Rejection> {
-    if present(field) {
-        text(field).map(Some)
-    } else {
-        Ok(None)
-    }
+    if present(field) { text(field).map(Some) } else { Ok(None) }
 }
 
 /// A decimal, given as a number or a text, rounded as persisted; `None` if it is too large.
 pub(super) fn decimal(field: Field<'_>) -> Result<Option<Amount>, Rejection> {
     let raw = field.ok_or(Rejection::MissingField)?.get();
-    let parsed = if raw.starts_with('"') {
-        Amount::parse(&string(field)?)
-    } else {
-        Amount::parse(raw)
-    };
+    let parsed =
+        if raw.starts_with('"') { Amount::parse(&string(field)?) } else { Amount::parse(raw) };
     match parsed {
         Ok(amount) => Ok(amount.fits_input().then_some(amount)),
         Err(ParseAmountError::TooLarge) => Ok(None),
@@ -114,11 +99,7 @@ pub(super) fn decimal(field: Field<'_>) -> Result<Option<Amount>, Rejection> {
 /// A whole number, given as a number or a text.
 pub(super) fn integer<T: std::str::FromStr>(field: Field<'_>) -> Result<T, Rejection> {
     let raw = field.ok_or(Rejection::MissingField)?.get();
-    let digits = if raw.starts_with('"') {
-        string(field)?
-    } else {
-        Cow::Borrowed(raw)
-    };
+    let digits = if raw.starts_with('"') { string(field)? } else { Cow::Borrowed(raw) };
     digits.trim().parse().map_err(|_| Rejection::BadField)
 }
 

@@ -35,34 +35,16 @@ pub fn value(
     fx: &FxTable,
 ) -> Valuation {
     let Some(price) = price else {
-        return Valuation {
-            market_price: None,
-            values: None,
-            status: ValuationStatus::Unvalued,
-        };
+        return Valuation { market_price: None, values: None, status: ValuationStatus::Unvalued };
     };
-    debug_assert!(
-        price.price_date <= date,
-        "a price of the future values nothing"
-    );
-    let values = values(
-        date,
-        position,
-        price,
-        instrument_currency,
-        base_currency,
-        fx,
-    );
+    debug_assert!(price.price_date <= date, "a price of the future values nothing");
+    let values = values(date, position, price, instrument_currency, base_currency, fx);
     let status = match values {
         None => ValuationStatus::Failed,
         Some(_) if price.price_date == date => ValuationStatus::ValuedCurrent,
         Some(_) => ValuationStatus::ValuedStale,
     };
-    Valuation {
-        market_price: Some(price.price),
-        values,
-        status,
-    }
+    Valuation { market_price: Some(price.price), values, status }
 }
 
 /// None where a needed rate is missing or a value does not fit.
@@ -103,18 +85,8 @@ mod tests {
             price: Amount::from_units(999_999_999_999),
             currency: usd.clone(),
         };
-        let position = Position {
-            quantity: Amount::from_units(2_000_000),
-            ..Position::default()
-        };
-        let valued = value(
-            date,
-            &position,
-            Some(&price),
-            &usd,
-            &usd,
-            &FxTable::default(),
-        );
+        let position = Position { quantity: Amount::from_units(2_000_000), ..Position::default() };
+        let valued = value(date, &position, Some(&price), &usd, &usd, &FxTable::default());
         assert_eq!(valued.status, ValuationStatus::Failed);
         assert_eq!(valued.market_price, Some(price.price));
         assert_eq!(valued.values, None);
@@ -130,10 +102,7 @@ mod tests {
             price: Amount::parse("0.5").expect("a number"),
             currency: usd.clone(),
         };
-        let position = Position {
-            quantity: Amount::from_raw(3),
-            ..Position::default()
-        };
+        let position = Position { quantity: Amount::from_raw(3), ..Position::default() };
         let rate = ExchangeRate {
             from_currency: usd.clone(),
             to_currency: chf.clone(),
@@ -143,11 +112,7 @@ mod tests {
         let fx = FxTable::new([rate]);
         let valued = value(date, &position, Some(&price), &usd, &chf, &fx);
         let values = valued.values.expect("complete");
-        assert_eq!(
-            values.market_value_local,
-            Amount::from_raw(2),
-            "1.5 half-even"
-        );
+        assert_eq!(values.market_value_local, Amount::from_raw(2), "1.5 half-even");
         assert_eq!(values.market_value, Amount::from_raw(20), "not 15");
     }
 }

@@ -43,18 +43,9 @@ impl Lots {
     /// Lots as they are stored.
     pub(super) fn new(mut lots: Vec<Lot>) -> Self {
         lots.sort_by(|a, b| a.opened.cmp(&b.opened));
-        let open = lots
-            .into_iter()
-            .map(|lot| OpenLot {
-                lot,
-                stored: true,
-                changed: false,
-            })
-            .collect();
-        Self {
-            open,
-            deleted: Vec::new(),
-        }
+        let open =
+            lots.into_iter().map(|lot| OpenLot { lot, stored: true, changed: false }).collect();
+        Self { open, deleted: Vec::new() }
     }
 
     /// The lots, oldest first.
@@ -108,16 +99,10 @@ impl Lots {
     /// Opens a lot of its own.
     pub(super) fn push(&mut self, lot: Lot) {
         debug_assert!(
-            self.open
-                .back()
-                .is_none_or(|last| last.lot.opened < lot.opened),
+            self.open.back().is_none_or(|last| last.lot.opened < lot.opened),
             "a timeline is folded in order"
         );
-        self.open.push_back(OpenLot {
-            lot,
-            stored: false,
-            changed: true,
-        });
+        self.open.push_back(OpenLot { lot, stored: false, changed: true });
     }
 
     /// Adds a lot to the pool.
@@ -126,11 +111,7 @@ impl Lots {
             let opened = Place::start_of(Date::FIRST);
             // A pool that was consumed and comes again before anybody stored that is a change.
             let stored = self.deleted.pop().is_some();
-            self.open.push_back(OpenLot {
-                lot: Lot { opened, ..lot },
-                stored,
-                changed: true,
-            });
+            self.open.push_back(OpenLot { lot: Lot { opened, ..lot }, stored, changed: true });
             return;
         };
         pool.lot.quantity += lot.quantity;
@@ -141,12 +122,7 @@ impl Lots {
 
     /// Takes what has changed; a lot that came and went in between is no change.
     pub(super) fn take_changes(&mut self) -> LotChanges {
-        let run = self
-            .open
-            .iter()
-            .rev()
-            .take_while(|open| open.changed)
-            .count();
+        let run = self.open.iter().rev().take_while(|open| open.changed).count();
         let first_of_run = self.open.len() - run;
         let mut upserted = Vec::with_capacity(run + 1);
         let mut take = |open: &mut OpenLot| {
@@ -161,10 +137,7 @@ impl Lots {
             take(oldest);
         }
         self.open.range_mut(first_of_run..).for_each(take);
-        LotChanges {
-            upserted,
-            deleted: std::mem::take(&mut self.deleted),
-        }
+        LotChanges { upserted, deleted: std::mem::take(&mut self.deleted) }
     }
 }
 
@@ -182,8 +155,7 @@ fn part(lot: &Lot, taken: Amount) -> (Amount, Amount) {
         return (lot.cost, lot.cost_local);
     }
     let share = |cost: Amount| {
-        cost.share(taken, lot.quantity)
-            .expect("a part of a stored cost is not larger than it")
+        cost.share(taken, lot.quantity).expect("a part of a stored cost is not larger than it")
     };
     (share(lot.cost), share(lot.cost_local))
 }

@@ -75,11 +75,7 @@ impl Movement {
 impl Fold {
     /// Continues from a stored state. `method` is none while the portfolio is not known.
     pub fn new(method: Option<CostMethod>, position: Position, lots: Vec<Lot>) -> Self {
-        Self {
-            method,
-            position,
-            lots: Lots::new(lots),
-        }
+        Self { method, position, lots: Lots::new(lots) }
     }
 
     /// Folds a transaction with the rate that was looked up for it.
@@ -87,10 +83,7 @@ impl Fold {
     /// The outcome keeps the rate also where the transaction is parked for another reason, so that
     /// a new rate can be compared with it.
     pub fn apply(&mut self, place: &Place, terms: &Terms, fx: Option<FxRate>) -> Outcome {
-        let parked = |fx, reason| Outcome {
-            fx,
-            fate: Fate::Parked(reason),
-        };
+        let parked = |fx, reason| Outcome { fx, fate: Fate::Parked(reason) };
         if self.method.is_none() {
             return parked(None, ParkReason::NoPortfolio);
         }
@@ -111,10 +104,7 @@ impl Fold {
             return parked(fx, ParkReason::Overflow);
         };
         self.commit(place, terms, &costs, position);
-        Outcome {
-            fx,
-            fate: Fate::Applied(costs),
-        }
+        Outcome { fx, fate: Fate::Applied(costs) }
     }
 
     /// Folds a transaction whose outcome is known and stays.
@@ -149,10 +139,7 @@ impl Fold {
     fn costs(&self, terms: &Terms, fx: &FxRate) -> Option<Costs> {
         let transaction_fx_rate = fx.rounded()?;
         let (gross, net) = match terms.kind {
-            TransactionType::Buy => (
-                terms.gross,
-                terms.gross + terms.fee + booked_interest(terms),
-            ),
+            TransactionType::Buy => (terms.gross, terms.gross + terms.fee + booked_interest(terms)),
             TransactionType::TransferIn
             | TransactionType::Deposit
             | TransactionType::Fee
@@ -232,9 +219,7 @@ impl Fold {
         }
         self.position = position;
         debug_assert_eq!(
-            self.lots
-                .quantity_if_few()
-                .unwrap_or(position.quantity + self.debt()),
+            self.lots.quantity_if_few().unwrap_or(position.quantity + self.debt()),
             position.quantity + self.debt(),
             "open lots minus debt is the position's quantity"
         );
@@ -271,11 +256,7 @@ fn booked_interest(terms: &Terms) -> Amount {
 }
 
 fn fits(position: &Position) -> bool {
-    [
-        position.quantity,
-        position.cost_basis,
-        position.cost_basis_local,
-    ]
-    .iter()
-    .all(|stored| stored.stored().is_some())
+    [position.quantity, position.cost_basis, position.cost_basis_local]
+        .iter()
+        .all(|stored| stored.stored().is_some())
 }

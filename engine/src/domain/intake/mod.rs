@@ -109,13 +109,7 @@ pub fn transaction(value: &[u8]) -> Result<Versioned<Transaction>, Rejection> {
     let settlement_date = json::optional_text(message.settlement_date)?.map(SmolStr::new);
     let (terms, source_version) = terms(&message)?;
     Ok(Versioned {
-        content: Transaction {
-            transaction_id,
-            key,
-            instrument_id,
-            settlement_date,
-            terms,
-        },
+        content: Transaction { transaction_id, key, instrument_id, settlement_date, terms },
         source_version,
     })
 }
@@ -168,10 +162,7 @@ fn plausible(terms: &Terms) -> Result<(), Rejection> {
     if moves_quantity && terms.quantity <= Amount::ZERO {
         return Err(Rejection::QuantityNotPositive);
     }
-    if [terms.gross, terms.price, terms.fee]
-        .iter()
-        .any(|amount| amount.is_negative())
-    {
+    if [terms.gross, terms.price, terms.fee].iter().any(|amount| amount.is_negative()) {
         return Err(Rejection::NegativeAmount);
     }
     if terms.kind == TransactionType::Sell && terms.fee > terms.gross {
@@ -180,23 +171,12 @@ fn plausible(terms: &Terms) -> Result<(), Rejection> {
     Ok(())
 }
 
-message!(PriceMessage {
-    security_id,
-    price_date,
-    price,
-    currency,
-    source_version,
-});
+message!(PriceMessage { security_id, price_date, price, currency, source_version });
 
 /// Reads a message of `market_prices`.
 pub fn market_price(value: &[u8]) -> Result<Versioned<MarketPrice>, Rejection> {
     let message: PriceMessage<'_> = json::object(value)?;
-    json::require(&[
-        message.security_id,
-        message.price_date,
-        message.price,
-        message.currency,
-    ])?;
+    json::require(&[message.security_id, message.price_date, message.price, message.currency])?;
     let security_id = SecurityId::new(json::text(message.security_id)?);
     let price_date = json::date(message.price_date)?;
     let price = json::decimal(message.price)?;
@@ -207,33 +187,17 @@ pub fn market_price(value: &[u8]) -> Result<Versioned<MarketPrice>, Rejection> {
         return Err(Rejection::NegativeAmount);
     }
     Ok(Versioned {
-        content: MarketPrice {
-            security_id,
-            price_date,
-            price,
-            currency,
-        },
+        content: MarketPrice { security_id, price_date, price, currency },
         source_version,
     })
 }
 
-message!(RateMessage {
-    from_currency,
-    to_currency,
-    rate_date,
-    rate,
-    source_version,
-});
+message!(RateMessage { from_currency, to_currency, rate_date, rate, source_version });
 
 /// Reads a message of `fx_rates`.
 pub fn exchange_rate(value: &[u8]) -> Result<Versioned<ExchangeRate>, Rejection> {
     let message: RateMessage<'_> = json::object(value)?;
-    json::require(&[
-        message.from_currency,
-        message.to_currency,
-        message.rate_date,
-        message.rate,
-    ])?;
+    json::require(&[message.from_currency, message.to_currency, message.rate_date, message.rate])?;
     let from_currency = Currency::new(json::text(message.from_currency)?);
     let to_currency = Currency::new(json::text(message.to_currency)?);
     let rate_date = json::date(message.rate_date)?;
@@ -244,12 +208,7 @@ pub fn exchange_rate(value: &[u8]) -> Result<Versioned<ExchangeRate>, Rejection>
         return Err(Rejection::RateNotPositive);
     }
     Ok(Versioned {
-        content: ExchangeRate {
-            from_currency,
-            to_currency,
-            rate_date,
-            rate,
-        },
+        content: ExchangeRate { from_currency, to_currency, rate_date, rate },
         source_version,
     })
 }
@@ -278,22 +237,12 @@ pub fn portfolio(value: &[u8]) -> Result<Versioned<Portfolio>, Rejection> {
     let source_version = source_version(message.source_version)?;
     let cost_basis_method = CostMethod::parse(&method).ok_or(Rejection::UnknownType)?;
     Ok(Versioned {
-        content: Portfolio {
-            portfolio_id,
-            base_currency,
-            open_date,
-            cost_basis_method,
-        },
+        content: Portfolio { portfolio_id, base_currency, open_date, cost_basis_method },
         source_version,
     })
 }
 
-message!(InstrumentMessage {
-    security_id,
-    currency,
-    product_type,
-    source_version,
-});
+message!(InstrumentMessage { security_id, currency, product_type, source_version });
 
 /// Reads a message of `instruments`.
 pub fn instrument(value: &[u8]) -> Result<Versioned<Instrument>, Rejection> {
@@ -309,11 +258,7 @@ pub fn instrument(value: &[u8]) -> Result<Versioned<Instrument>, Rejection> {
     })
 }
 
-message!(BusinessDateMessage {
-    business_date,
-    calendar_code,
-    source_version,
-});
+message!(BusinessDateMessage { business_date, calendar_code, source_version });
 
 /// Reads a message of `raw_business_dates`.
 pub fn business_date(value: &[u8]) -> Result<Versioned<BusinessDate>, Rejection> {
@@ -331,9 +276,5 @@ pub fn business_date(value: &[u8]) -> Result<Versioned<BusinessDate>, Rejection>
 }
 
 fn source_version(field: Field<'_>) -> Result<i64, Rejection> {
-    if json::present(field) {
-        json::integer(field)
-    } else {
-        Ok(0)
-    }
+    if json::present(field) { json::integer(field) } else { Ok(0) }
 }

@@ -13,13 +13,7 @@ use crate::domain::intake::Rejection;
 use crate::domain::json::{self, Field, message};
 use crate::domain::time::Date;
 
-message!(TransactionFields {
-    transaction_id,
-    portfolio_id,
-    security_id,
-    epoch,
-    revision,
-});
+message!(TransactionFields { transaction_id, portfolio_id, security_id, epoch, revision });
 
 /// Reads `raw_transactions_completed`.
 pub fn read_transaction_completed(value: &[u8]) -> Result<TransactionNews, Rejection> {
@@ -33,10 +27,7 @@ pub fn read_transaction_completed(value: &[u8]) -> Result<TransactionNews, Rejec
 /// Reads `processed_transactions_completed`.
 pub fn read_transaction_processed(value: &[u8]) -> Result<ProcessedNews, Rejection> {
     let message: TransactionFields<'_> = json::object(value)?;
-    let token = message
-        .epoch
-        .map(|_| token(message.epoch, message.revision))
-        .transpose()?;
+    let token = message.epoch.map(|_| token(message.epoch, message.revision)).transpose()?;
     Ok(ProcessedNews {
         transaction_id: transaction_id(message.transaction_id)?,
         key: key(message.portfolio_id, message.security_id)?,
@@ -44,10 +35,7 @@ pub fn read_transaction_processed(value: &[u8]) -> Result<ProcessedNews, Rejecti
     })
 }
 
-message!(PriceFields {
-    security_id,
-    price_date,
-});
+message!(PriceFields { security_id, price_date });
 
 /// Reads `market_price_persisted`.
 pub fn read_price_persisted(value: &[u8]) -> Result<PriceNews, Rejection> {
@@ -59,28 +47,17 @@ pub fn read_price_persisted(value: &[u8]) -> Result<PriceNews, Rejection> {
     })
 }
 
-message!(RateFields {
-    from_currency,
-    to_currency,
-    rate_date,
-});
+message!(RateFields { from_currency, to_currency, rate_date });
 
 /// Reads `fx_rate_persisted`.
 pub fn read_rate_persisted(value: &[u8]) -> Result<RateNews, Rejection> {
     let message: RateFields<'_> = json::object(value)?;
-    json::require(&[
-        message.from_currency,
-        message.to_currency,
-        message.rate_date,
-    ])?;
+    json::require(&[message.from_currency, message.to_currency, message.rate_date])?;
     let pair = (
         Currency::new(json::text(message.from_currency)?),
         Currency::new(json::text(message.to_currency)?),
     );
-    Ok(RateNews {
-        pair,
-        rate_date: json::date(message.rate_date)?,
-    })
+    Ok(RateNews { pair, rate_date: json::date(message.rate_date)? })
 }
 
 message!(ValuationFields {
@@ -96,12 +73,7 @@ message!(ValuationFields {
     keys,
 });
 
-message!(JobKeyFields {
-    portfolio_id,
-    security_id,
-    epoch,
-    revision,
-});
+message!(JobKeyFields { portfolio_id, security_id, epoch, revision });
 
 /// Reads `valuation_required`; without `keys` the top-level key, epoch and revision are the only
 /// one. A job without an epoch cannot be fenced and is refused.
@@ -146,14 +118,7 @@ fn job_keys(keys: &RawValue) -> Result<Vec<(Key, Token)>, Rejection> {
         .collect()
 }
 
-message!(SnapshotFields {
-    portfolio_id,
-    security_id,
-    date,
-    epoch,
-    revision,
-    date_to,
-});
+message!(SnapshotFields { portfolio_id, security_id, date, epoch, revision, date_to });
 
 /// Reads `daily_position_snapshot_persisted`.
 pub fn read_snapshots_persisted(value: &[u8]) -> Result<SnapshotsNews, Rejection> {
@@ -167,12 +132,7 @@ pub fn read_snapshots_persisted(value: &[u8]) -> Result<SnapshotsNews, Rejection
     })
 }
 
-message!(DeadLetterFields {
-    original_topic,
-    key,
-    value,
-    error,
-});
+message!(DeadLetterFields { original_topic, key, value, error });
 
 /// Reads `persistence_service.dlq`; none if it is no dead letter.
 pub fn read_dead_letter(value: &[u8]) -> Option<DeadLetter> {
