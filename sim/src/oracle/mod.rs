@@ -1,1 +1,3 @@
-//! Placeholder of `oracle`, to be filled.
+//! The oracle: the naive model, and one rule per guarantee, judged from the recording.
+
+pub mod model;
