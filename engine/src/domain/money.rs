@@ -334,8 +334,9 @@ impl<'de> Deserialize<'de> for Amount {
 
 /// A rate as it results from a look-up: `num[0] x num[1] / (den[0] x den[1])`, never rounded.
 ///
-/// All four are stored rates in their smallest part, so a direct rate is `[r, 1] / [1, 1]`, an
-/// inverse `[1, 1] / [r, 1]`, and a cross fills a second place (`1` stands for [`Amount::ONE`]).
+/// The factors are stored rates in their smallest part, and the scale that they are parts of. A
+/// scale on both sides is left out (`1` stands in its place), so that the products of every day
+/// stay within 128 bits.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct FxRate {
     num: [i128; 2],
@@ -344,30 +345,42 @@ pub struct FxRate {
 
 impl FxRate {
     /// The rate between equal currencies.
-    pub const ONE: FxRate = FxRate { num: [SCALE, SCALE], den: [SCALE, SCALE] };
+    pub const ONE: FxRate = FxRate { num: [1, 1], den: [1, 1] };
 
     /// A quoted rate; it must be above zero.
     pub fn direct(rate: Amount) -> Self {
         debug_assert!(rate.0 > 0, "rates that are not positive are rejected at the door");
-        Self { num: [rate.0, SCALE], den: [SCALE, SCALE] }
+        Self { num: [rate.0, 1], den: [SCALE, 1] }
     }
 
     /// One over a quoted rate; it must be above zero.
     pub fn inverse(rate: Amount) -> Self {
         debug_assert!(rate.0 > 0, "rates that are not positive are rejected at the door");
-        Self { num: [SCALE, SCALE], den: [rate.0, SCALE] }
+        Self { num: [SCALE, 1], den: [rate.0, 1] }
     }
 
     /// The product of two rates that are each direct or inverse.
     pub fn cross(first: FxRate, second: FxRate) -> Self {
-        debug_assert!(first.num[1] == SCALE && first.den[1] == SCALE, "a leg is a single quote");
-        debug_assert!(second.num[1] == SCALE && second.den[1] == SCALE, "a leg is a single quote");
-        Self { num: [first.num[0], second.num[0]], den: [first.den[0], second.den[0]] }
+        debug_assert!(first.num[1] == 1 && first.den[1] == 1, "a leg is a single quote");
+        debug_assert!(second.num[1] == 1 && second.den[1] == 1, "a leg is a single quote");
+        let mut num = [first.num[0], second.num[0]];
+        let mut den = [first.den[0], second.den[0]];
+        if let (Some(above), Some(below)) = (
+            num.iter_mut().find(|factor| **factor == SCALE),
+            den.iter_mut().find(|factor| **factor == SCALE),
+        ) {
+            (*above, *below) = (1, 1);
+        }
+        Self { num, den }
     }
 
     /// Whether the rate is exactly one.
     pub fn is_one(&self) -> bool {
-        self.num == self.den || *self == Self::ONE
+        let product = |factors: [i128; 2]| factors[0].checked_mul(factors[1]);
+        match (product(self.num), product(self.den)) {
+            (Some(num), Some(den)) => num == den,
+            _ => *self == Self::ONE,
+        }
     }
 
     /// The rate rounded half-even to ten decimals, for a stored column; `None` where it does not
