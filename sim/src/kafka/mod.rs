@@ -1,1 +1,230 @@
-//! Placeholder of `kafka`, to be filled.
+//! The simulated Apache Kafka: several broker processes, and the engine's log port on them.
+//!
+//! The engine must survive what a log really does: redelivery, rebalances, zombies, lost answers.
+//! So the brokers are processes of the world that can crash and be cut off, and clients talk to
+//! them over its network. Decisions are synchronous state machines ([`disk`], [`group`]); the
+//! asynchronous shell around them is [`broker`].
+//!
+//! Not modelled, and answered by a loud [`LogError::Unsupported`] where it could be asked for:
+//! replicas with ISR and acks, leader changes, retention, offset reset, transactions, cooperative
+//! rebalance, static membership. Every acknowledged record is on the disk of its broker at once, so
+//! a crash of a broker makes partitions unavailable but loses nothing.
+//!
+//! # Invariants
+//! - Offsets of a partition count from 0 without gaps.
+//! - Partition, leader, coordinator and assignment are functions of names and numbers only, never
+//!   of timing or of chance.
+//!
+//! [`LogError::Unsupported`]: backdate_engine::ports::log::LogError::Unsupported
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use backdate_engine::ports::log::Topic;
+use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
+use xxhash_rust::xxh3::xxh3_64;
+
+mod assignor;
+mod broker;
+mod client;
+mod consumer;
+mod control;
+mod coordinator;
+mod disk;
+mod group;
+mod link;
+mod log;
+mod producer;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use broker::main as broker_main;
+pub use client::Client;
+pub use consumer::Consumer;
+pub use control::{BrokerControl, Cluster};
+pub use disk::Disk;
+pub use producer::Producer;
+
+/// The port that every broker listens on.
+pub const PORT: u16 = 9092;
+
+/// Shape, cost and timing of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterSpec {
+    /// Broker processes, `kafka-1` and so on; at least 1.
+    pub brokers: u32,
+    /// Partitions of a topic that is not listed below; at least 1.
+    pub partitions_default: u32,
+    /// Partitions by topic; at least 1 each.
+    pub partitions: BTreeMap<Topic, u32>,
+    /// Service times.
+    pub profile: Profile,
+    /// Waits and timeouts.
+    pub timings: Timings,
+}
+
+/// Service times of a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Profile {
+    /// Microseconds of a request.
+    pub request_us: u64,
+    /// Microseconds of each record in a request or its answer.
+    pub record_us: u64,
+    /// Requests that a broker serves at the same time (`num.io.threads`); at least 1.
+    pub workers: u32,
+}
+
+/// Waits and timeouts in milliseconds, by the names of Kafka's client and broker settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timings {
+    /// `fetch.max.wait.ms`, and how long a poll waits.
+    pub fetch_wait_ms: u64,
+    /// `heartbeat.interval.ms`.
+    pub heartbeat_ms: u64,
+    /// `session.timeout.ms`.
+    pub session_ms: u64,
+    /// `max.poll.interval.ms`; also how long a rebalance waits for a member.
+    pub max_poll_ms: u64,
+    /// `request.timeout.ms`.
+    pub request_ms: u64,
+    /// `delivery.timeout.ms`.
+    pub delivery_ms: u64,
+    /// `retry.backoff.ms`, doubled at each failure in a row.
+    pub retry_min_ms: u64,
+    /// `retry.backoff.max.ms`.
+    pub retry_max_ms: u64,
+    /// `group.initial.rebalance.delay.ms`: how long an empty group waits for more members.
+    pub initial_rebalance_ms: u64,
+}
+
+impl Default for ClusterSpec {
+    fn default() -> Self {
+        Self {
+            brokers: 1,
+            partitions_default: 4,
+            partitions: BTreeMap::new(),
+            profile: Profile::default(),
+            timings: Timings::default(),
+        }
+    }
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        // The order of magnitude of a broker on one machine with a warm page cache.
+        Self { request_us: 100, record_us: 2, workers: 8 }
+    }
+}
+
+impl Default for Timings {
+    /// Kafka's own defaults are ten times the waits here in places (45 s, 300 s, 120 s, 3 s):
+    /// shorter ones make a run of a minute meet every timeout.
+    fn default() -> Self {
+        Self {
+            fetch_wait_ms: 500,
+            heartbeat_ms: 1_000,
+            session_ms: 10_000,
+            max_poll_ms: 60_000,
+            request_ms: 10_000,
+            delivery_ms: 30_000,
+            retry_min_ms: 100,
+            retry_max_ms: 1_000,
+            initial_rebalance_ms: 300,
+        }
+    }
+}
+
+impl Timings {
+    /// The pause after that many failures in a row (at least 1).
+    fn backoff(&self, failures: u32) -> Duration {
+        let doubled = self.retry_min_ms << failures.saturating_sub(1).min(16);
+        millis(doubled.min(self.retry_max_ms))
+    }
+}
+
+impl ClusterSpec {
+    /// Partitions of a topic.
+    pub fn partitions_of(&self, topic: Topic) -> u32 {
+        let partitions = self.partitions.get(&topic);
+        partitions.copied().unwrap_or(self.partitions_default)
+    }
+
+    /// The partition of a key (Kafka hashes with murmur2; any stable hash keeps the promise that
+    /// one key stays in one partition).
+    pub fn partition_of(&self, topic: Topic, key: &str) -> u32 {
+        let hash = xxh3_64(key.as_bytes()) % u64::from(self.partitions_of(topic));
+        u32::try_from(hash).expect("a remainder of a u32 fits")
+    }
+
+    /// The broker that leads a partition, from 1.
+    pub fn leader_of(&self, topic: Topic, partition: u32) -> u32 {
+        (topic as u32 + partition) % self.brokers + 1
+    }
+
+    /// The broker that coordinates a group, from 1.
+    pub fn coordinator_of(&self, group: &str) -> u32 {
+        let hash = xxh3_64(group.as_bytes()) % u64::from(self.brokers);
+        u32::try_from(hash).expect("a remainder of a u32 fits") + 1
+    }
+
+    /// The name of a broker's process.
+    pub fn broker_name(broker: u32) -> SmolStr {
+        format_smolstr!("kafka-{broker}")
+    }
+
+    /// The first setting that no cluster can have, in words.
+    pub fn problem(&self) -> Option<&'static str> {
+        let timings = &self.timings;
+        let no_partitions = self.partitions.values().any(|&partitions| partitions == 0);
+        match () {
+            () if self.brokers == 0 => Some("brokers must be at least 1"),
+            () if self.partitions_default == 0 || no_partitions => {
+                Some("partitions must be at least 1")
+            }
+            () if self.profile.workers == 0 => Some("workers must be at least 1"),
+            () if timings.fetch_wait_ms == 0 => Some("fetch_wait_ms must be at least 1"),
+            () if timings.retry_min_ms == 0 => Some("retry_min_ms must be at least 1"),
+            () if timings.heartbeat_ms == 0 || timings.heartbeat_ms >= timings.session_ms => {
+                Some("heartbeat_ms must be at least 1 and below session_ms")
+            }
+            () => None,
+        }
+    }
+}
+
+/// A partition of a topic.
+type Place = (Topic, u32);
+
+fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// Splits `room` over queues of that length, evenly where all have enough, and gives what one
+/// leaves to the others; the queues after `start` come first when it does not divide.
+fn fair_shares(lengths: &[usize], room: usize, start: usize) -> Vec<usize> {
+    let count = lengths.len();
+    let mut shares = vec![0; count];
+    let mut room = room;
+    loop {
+        let hungry = (0..count).filter(|&i| shares[i] < lengths[i]).count();
+        if hungry == 0 || room == 0 {
+            return shares;
+        }
+        let each = (room / hungry).max(1);
+        for step in 0..count {
+            let i = (start + step) % count;
+            let taken = each.min(lengths[i] - shares[i]).min(room);
+            shares[i] += taken;
+            room -= taken;
+        }
+    }
+}
+
+/// A shared spec; it never changes during a run.
+type Spec = Rc<ClusterSpec>;

@@ -1,0 +1,57 @@
+//! The engine's log port on the simulated brokers.
+//!
+//! A client knows the shape of the cluster beforehand, so that there are no metadata requests. Each
+//! consumer and each producer has its own connections, as in Kafka's clients.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use backdate_engine::ports::log::{Log, LogError, Topic};
+
+use super::consumer::Consumer;
+use super::producer::Producer;
+use super::{Spec, millis};
+use crate::world::Process;
+
+/// Access to a cluster from a process.
+#[derive(Clone)]
+pub struct Client {
+    pub(super) process: Process,
+    pub(super) spec: Spec,
+}
+
+impl Client {
+    pub(super) fn new(process: Process, spec: Spec) -> Self {
+        Self { process, spec }
+    }
+
+    /// The same client with other waits and timeouts.
+    pub fn with_timings(&self, timings: super::Timings) -> Self {
+        let mut spec = super::ClusterSpec::clone(&self.spec);
+        spec.timings = timings;
+        Self::new(self.process.clone(), Rc::new(spec))
+    }
+
+    pub(super) fn request_timeout(&self) -> Duration {
+        millis(self.spec.timings.request_ms)
+    }
+}
+
+impl Log for Client {
+    type Consumer = Consumer;
+    type Producer = Producer;
+
+    async fn consumer(
+        &self,
+        group: &'static str,
+        topics: &[Topic],
+    ) -> Result<Self::Consumer, LogError> {
+        Ok(Consumer::new(self.clone(), group, topics))
+    }
+
+    async fn producer(&self) -> Result<Self::Producer, LogError> {
+        let mut producer = Producer::new(self.clone());
+        producer.open().await?;
+        Ok(producer)
+    }
+}
