@@ -151,3 +151,6 @@ fn append(
 pub(super) fn place_of(row: &TransactionRow) -> Place {
     Place::of(&row.transaction.transaction_id, &row.transaction.terms)
 }
+
+#[cfg(test)]
+mod tests;
