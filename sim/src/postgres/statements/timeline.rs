@@ -1,0 +1,275 @@
+//! Timeline, history, lots, epochs and replays of a key.
+
+use std::ops::Bound;
+use std::rc::Rc;
+
+use backdate_engine::domain::ids::{Epoch, Key, TransactionId};
+use backdate_engine::domain::records::Place;
+use backdate_engine::domain::time::Date;
+use backdate_engine::ports::store::StoreError;
+use backdate_engine::ports::store::rows::{
+    EpochRow, HistoryRow, LotRow, ReplayRow, SnapshotRow, TimelineRow,
+};
+use backdate_engine::ports::store::statements::{
+    DeleteHistory, DeleteLots, DeleteReplays, DeleteTimeline, FindReplays, InsertHistory,
+    PruneEpochs, ReadLots, ReadReplays, ReadTimelineChunks, ReadTimelineEntries, ReadTimelineHeads,
+    ReadTimelineRates, ReadTimelineTails, ResetLots, TimelineRate, UpsertEpochs, UpsertLots,
+    UpsertReplays, UpsertTimeline,
+};
+
+use super::super::core::session::Session;
+use super::super::core::storage::View;
+use super::super::core::table::Version;
+use super::super::schema::{first_place, last_place};
+use super::validity::Validity;
+use super::{Run, any, read_any};
+
+/// All places of a key.
+pub(super) fn places_of(key: &Key) -> std::ops::RangeInclusive<(Key, Place)> {
+    (key.clone(), first_place())..=(key.clone(), last_place())
+}
+
+/// All history rows of a key from a place on.
+pub(super) fn history_from(
+    key: &Key,
+    from: Place,
+) -> std::ops::RangeInclusive<(Key, Place, Epoch)> {
+    (key.clone(), from, Epoch(0))..=(key.clone(), last_place(), Epoch(u32::MAX))
+}
+
+fn entry<'a>(
+    view: View<'a>,
+    key: &Key,
+    id: &TransactionId,
+) -> impl Iterator<Item = &'a Version<TimelineRow>> + use<'a> {
+    let wanted = (key.clone(), id.clone());
+    let from = Bound::Included((wanted.clone(), (key.clone(), first_place())));
+    view.scan::<TimelineRow>(from, move |entry| *entry == wanted).map(|(_, version)| version)
+}
+
+impl Run for ReadTimelineEntries {
+    async fn run(mut self, session: &mut Session) -> Result<Vec<TimelineRow>, StoreError> {
+        self.ids.sort_unstable();
+        self.ids.dedup();
+        Ok(session.read(|view| {
+            let found = self.ids.iter().flat_map(|(key, id)| entry(view, key, id));
+            found.map(|version| (*version.row).clone()).collect()
+        }))
+    }
+}
+
+impl Run for ReadTimelineTails {
+    async fn run(self, session: &mut Session) -> Result<Vec<TimelineRow>, StoreError> {
+        Ok(session.read(|view| {
+            let last = |key: &Key| view.range::<TimelineRow>(places_of(key)).next_back();
+            self.keys.iter().filter_map(last).map(|row| (**row).clone()).collect()
+        }))
+    }
+}
+
+impl Run for ReadTimelineHeads {
+    async fn run(self, session: &mut Session) -> Result<Vec<TimelineRow>, StoreError> {
+        Ok(session.read(|view| {
+            let first = |key: &Key| view.range::<TimelineRow>(places_of(key)).next();
+            self.keys.iter().filter_map(first).map(|row| (**row).clone()).collect()
+        }))
+    }
+}
+
+impl Run for ReadTimelineChunks {
+    async fn run(self, session: &mut Session) -> Result<Vec<TimelineRow>, StoreError> {
+        let limit = self.limit as usize;
+        Ok(session.read(|view| {
+            let chunk = |(key, after): &(Key, Option<Place>)| {
+                let from = match after {
+                    Some(after) => Bound::Excluded((key.clone(), after.clone())),
+                    None => Bound::Included((key.clone(), first_place())),
+                };
+                let to = Bound::Included((key.clone(), last_place()));
+                view.range::<TimelineRow>((from, to)).take(limit)
+            };
+            self.ranges.iter().flat_map(chunk).map(|row| (**row).clone()).collect()
+        }))
+    }
+}
+
+impl Run for ReadTimelineRates {
+    async fn run(self, session: &mut Session) -> Result<Vec<TimelineRate>, StoreError> {
+        fn rate(row: &Rc<TimelineRow>) -> Option<TimelineRate> {
+            Some(TimelineRate {
+                key: row.key.clone(),
+                place: row.place.clone(),
+                trade_currency: row.terms.trade_currency.clone(),
+                fx: row.outcome.as_ref()?.fx.clone(),
+            })
+        }
+        Ok(session.read(|view| {
+            let of_key = |(key, from): &(Key, Date)| {
+                let range = (key.clone(), Place::start_of(*from))..=(key.clone(), last_place());
+                view.range::<TimelineRow>(range).filter_map(rate)
+            };
+            self.keys.iter().flat_map(of_key).collect()
+        }))
+    }
+}
+
+impl Run for DeleteTimeline {
+    async fn run(self, session: &mut Session) -> Result<(), StoreError> {
+        let rows = any::<TimelineRow>(session, self.places);
+        session.delete(rows, |_| true).await
+    }
+}
+
+impl Run for UpsertTimeline {
+    async fn run(self, session: &mut Session) -> Result<(), StoreError> {
+        for row in self.rows {
+            // The second unique index is checked against what is visible; whoever writes a key's
+            // timeline holds the key, so nobody else can be inserting the same transaction.
+            let elsewhere = session.read(|view| {
+                let mut entries = entry(view, &row.key, &row.place.transaction_id);
+                entries.any(|version| version.row.place != row.place)
+            });
+            if elsewhere {
+                let index = "position_timeline_transaction_id_key".to_owned();
+                return Err(StoreError::UniqueViolation(index));
+            }
+            session.upsert(row, |_, new: &TimelineRow| Some(new.clone())).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Run for InsertHistory {
+    async fn run(self, session: &mut Session) -> Result<(), StoreError> {
+        for row in self.rows {
+            session.insert(row).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Run for DeleteHistory {
+    async fn run(self, session: &mut Session) -> Result<(), StoreError> {
+        let rows: Vec<Version<HistoryRow>> = session.read(|view| {
+            let of_range = |(key, epoch, from): &(Key, Epoch, Date)| {
+                let epoch = *epoch;
+                let range = history_from(key, Place::start_of(*from));
+                view.versions::<HistoryRow>(range).filter(move |v| v.row.epoch == epoch)
+            };
+            self.ranges.iter().flat_map(of_range).cloned().collect()
+        });
+        session.delete(rows, |_| true).await
+    }
+}
+
+impl Run for PruneEpochs {
+    async fn run(self, session: &mut Session) -> Result<(), StoreError> {
+        let history: Vec<Version<HistoryRow>> = session.read(|view| {
+            let invalid = |(key, epoch): &(Key, Epoch)| {
+                let validity = Validity::of(view, key, *epoch);
+                let from =
+                    validity.first_cut().map(|from| history_from(key, Place::start_of(from)));
+                let rows =
+                    from.into_iter().flat_map(move |range| view.versions::<HistoryRow>(range));
+                rows.filter(move |v| validity.is_outlived(v.row.epoch, v.row.place.date()))
+            };
+            self.keys.iter().flat_map(invalid).cloned().collect()
+        });
+        session.delete(history, |_| true).await?;
+        let snapshots: Vec<Version<SnapshotRow>> = session.read(|view| {
+            let invalid = |(key, epoch): &(Key, Epoch)| {
+                let validity = Validity::of(view, key, *epoch);
+                let last = (key.clone(), Date::from_days(i32::MAX), Epoch(u32::MAX));
+                let from = validity.first_cut().map(|from| (key.clone(), from, Epoch(0))..=last);
+                let rows =
+                    from.into_iter().flat_map(move |range| view.versions::<SnapshotRow>(range));
+                rows.filter(move |v| validity.is_outlived(v.row.epoch, v.row.date))
+            };
+            self.keys.iter().flat_map(invalid).cloned().collect()
+        });
+        session.delete(snapshots, |_| true).await
+    }
+}
+
+fn lots_of(session: &mut Session, keys: &[Key]) -> Vec<Version<LotRow>> {
+    session.read(|view| {
+        keys.iter().flat_map(|key| view.versions::<LotRow>(places_of(key))).cloned().collect()
+    })
+}
+
+impl Run for ReadLots {
+    async fn run(mut self, session: &mut Session) -> Result<Vec<LotRow>, StoreError> {
+        self.keys.sort_unstable();
+        self.keys.dedup();
+        let lots = lots_of(session, &self.keys);
+        Ok(lots.into_iter().map(|version| (*version.row).clone()).collect())
+    }
+}
+
+impl Run for DeleteLots {
+    async fn run(self, session: &mut Session) -> Result<(), StoreError> {
+        let rows = any::<LotRow>(session, self.lots);
+        session.delete(rows, |_| true).await
+    }
+}
+
+impl Run for ResetLots {
+    async fn run(self, session: &mut Session) -> Result<(), StoreError> {
+        let rows = lots_of(session, &self.keys);
+        session.delete(rows, |_| true).await
+    }
+}
+
+impl Run for UpsertLots {
+    async fn run(self, session: &mut Session) -> Result<(), StoreError> {
+        for row in self.rows {
+            session.upsert(row, |_, new: &LotRow| Some(new.clone())).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Run for UpsertEpochs {
+    async fn run(self, session: &mut Session) -> Result<(), StoreError> {
+        for row in self.rows {
+            let merge = |old: &EpochRow, new: &EpochRow| {
+                Some(EpochRow { from_date: old.from_date.min(new.from_date), ..new.clone() })
+            };
+            session.upsert(row, merge).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Run for ReadReplays {
+    async fn run(self, session: &mut Session) -> Result<Vec<ReplayRow>, StoreError> {
+        Ok(read_any(session, self.keys))
+    }
+}
+
+impl Run for FindReplays {
+    async fn run(self, session: &mut Session) -> Result<Vec<Key>, StoreError> {
+        let from = self.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let limit = self.limit as usize;
+        Ok(session.read(|view| {
+            let rows = view.range::<ReplayRow>((from, Bound::Unbounded)).take(limit);
+            rows.map(|row| row.key.clone()).collect()
+        }))
+    }
+}
+
+impl Run for UpsertReplays {
+    async fn run(self, session: &mut Session) -> Result<(), StoreError> {
+        for row in self.rows {
+            session.upsert(row, |_, new: &ReplayRow| Some(new.clone())).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Run for DeleteReplays {
+    async fn run(self, session: &mut Session) -> Result<(), StoreError> {
+        let rows = any::<ReplayRow>(session, self.keys);
+        session.delete(rows, |_| true).await
+    }
+}
