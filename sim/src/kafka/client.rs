@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use backdate_engine::ports::log::{Log, LogError, Topic};
+use backdate_reports::recording::SimTime;
 
 use super::consumer::Consumer;
 use super::producer::Producer;
@@ -34,6 +35,26 @@ impl Client {
 
     pub(super) fn request_timeout(&self) -> Duration {
         millis(self.spec.timings.request_ms)
+    }
+
+    /// How long to wait for an answer if there is a deadline.
+    pub(super) fn patience(&self, deadline: SimTime) -> Duration {
+        self.request_timeout().min(deadline.since(self.process.now()))
+    }
+
+    /// Waits before the next attempt; gives the error back if that would be past the deadline.
+    pub(super) async fn pause(
+        &self,
+        failures: u32,
+        deadline: SimTime,
+        error: LogError,
+    ) -> Result<(), LogError> {
+        let pause = self.spec.timings.backoff(failures);
+        if self.process.now() + pause >= deadline {
+            return Err(error);
+        }
+        self.process.sleep(pause).await;
+        Ok(())
     }
 }
 

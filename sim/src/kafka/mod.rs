@@ -143,7 +143,8 @@ impl Default for Timings {
 impl Timings {
     /// The pause after that many failures in a row (at least 1).
     fn backoff(&self, failures: u32) -> Duration {
-        let doubled = self.retry_min_ms << failures.saturating_sub(1).min(16);
+        let factor = 1 << failures.saturating_sub(1).min(16);
+        let doubled = self.retry_min_ms.saturating_mul(factor);
         millis(doubled.min(self.retry_max_ms))
     }
 }
@@ -189,6 +190,9 @@ impl ClusterSpec {
             }
             () if self.profile.workers == 0 => Some("workers must be at least 1"),
             () if timings.fetch_wait_ms == 0 => Some("fetch_wait_ms must be at least 1"),
+            () if timings.max_poll_ms <= timings.fetch_wait_ms => {
+                Some("max_poll_ms must be above fetch_wait_ms")
+            }
             () if timings.retry_min_ms == 0 => Some("retry_min_ms must be at least 1"),
             () if timings.heartbeat_ms == 0 || timings.heartbeat_ms >= timings.session_ms => {
                 Some("heartbeat_ms must be at least 1 and below session_ms")

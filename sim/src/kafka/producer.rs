@@ -23,9 +23,6 @@ use super::wire::{Batch, Payload, Produced, ProducerId, Request, Response, decod
 /// Payload of one request (a quarter of `max.request.size`, well above a batch of the engine).
 const REQUEST_BYTES: usize = 256 * 1024;
 
-/// The broker that gives producer ids; ids are global, so that any would do.
-const ID_BROKER: u32 = 1;
-
 /// A producer.
 pub struct Producer {
     client: Client,
@@ -48,14 +45,25 @@ impl Producer {
         }
     }
 
-    /// Gets a producer id, or the next epoch of the one it has.
+    /// Gets a producer id, or the next epoch of the one it has, from whichever broker answers.
     pub(super) async fn open(&mut self) -> Result<(), LogError> {
         let deadline = self.deadline();
-        let mut link = self.link(ID_BROKER);
         let frame = encode(&Request::OpenProducer { current: self.id });
-        let answer = insist(&self.client, &mut link, &frame, deadline).await;
-        self.links.insert(ID_BROKER, link);
-        match decode(&answer?) {
+        let mut failures = 0;
+        let answer = loop {
+            let broker = failures % self.client.spec.brokers + 1;
+            let mut link = self.link(broker);
+            let answer = link.call(&frame, self.client.patience(deadline)).await;
+            self.links.insert(broker, link);
+            match answer {
+                Ok(answer) => break answer,
+                Err(error) => {
+                    failures += 1;
+                    self.client.pause(failures, deadline, error).await?;
+                }
+            }
+        };
+        match decode(&answer) {
             Response::Producer(id) => {
                 self.id = Some(id);
                 self.sequences.clear();
@@ -206,16 +214,11 @@ async fn insist(
 ) -> Result<bytes::Bytes, LogError> {
     let mut failures = 0;
     loop {
-        let left = deadline.since(client.process.now());
-        match link.call(frame, client.request_timeout().min(left)).await {
+        match link.call(frame, client.patience(deadline)).await {
             Ok(answer) => return Ok(answer),
             Err(error) => {
                 failures += 1;
-                let pause = client.spec.timings.backoff(failures);
-                if client.process.now() + pause >= deadline {
-                    return Err(error);
-                }
-                client.process.sleep(pause).await;
+                client.pause(failures, deadline, error).await?;
             }
         }
     }

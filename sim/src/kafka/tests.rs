@@ -2,6 +2,7 @@
 
 mod consuming;
 mod producing;
+mod storm;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
