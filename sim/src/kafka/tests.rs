@@ -15,7 +15,7 @@ use backdate_engine::ports::log::{
 use backdate_reports::recording::{CrashCause, Event, EventKind, SimTime};
 use smol_str::format_smolstr;
 
-use super::{Cluster, ClusterSpec, fair_shares, millis};
+use super::{Cluster, ClusterSpec, Timings, fair_shares, millis};
 use crate::world::{Control, Process, TaskChoice, World, WorldConfig};
 
 const TOPIC: Topic = Topic::MarketPrices;
@@ -45,7 +45,11 @@ struct Seen {
 
 impl Bench {
     fn new(seed: u64, brokers: u32, partitions: u32) -> Self {
-        let spec = ClusterSpec { brokers, partitions_default: partitions, ..Default::default() };
+        let partitions_default = partitions;
+        Self::of(seed, ClusterSpec { brokers, partitions_default, ..Default::default() })
+    }
+
+    fn of(seed: u64, spec: ClusterSpec) -> Self {
         let events: Rc<RefCell<Vec<Event>>> = Rc::default();
         let sink = events.clone();
         let config = WorldConfig {
@@ -185,5 +189,26 @@ fn shares_are_even_and_complete() {
         (&[], 9, 0, &[]),
     ] {
         assert_eq!(fair_shares(lengths, room, start), shares, "{lengths:?} {room} {start}");
+    }
+}
+
+#[test]
+fn a_spec_is_read_from_a_file_and_refused_where_it_is_wrong() {
+    let read = |text: &str| toml::from_str::<ClusterSpec>(text);
+    let spec = read("brokers = 3\n[partitions]\nmarket_prices = 8\n[timings]\nsession_ms = 6000");
+    let spec = spec.expect("all settings have defaults");
+    assert_eq!((spec.partitions_of(TOPIC), spec.partitions_of(Topic::FxRates)), (8, 4));
+    assert_eq!((spec.timings.session_ms, spec.problem()), (6_000, None));
+    assert!(read("replicas = 3").is_err());
+    assert!(read("[profile]\nlinger_ms = 3").is_err());
+    for (text, word) in [
+        ("brokers = 0", "brokers"),
+        ("[partitions]\nfx_rates = 0", "partitions"),
+        ("[profile]\nworkers = 0", "workers"),
+        ("[timings]\nheartbeat_ms = 10000", "heartbeat_ms"),
+        ("[timings]\nmax_poll_ms = 500", "max_poll_ms"),
+    ] {
+        let problem = read(text).expect("it is well-formed").problem();
+        assert!(problem.is_some_and(|problem| problem.starts_with(word)), "{text}: {problem:?}");
     }
 }

@@ -111,3 +111,26 @@ fn a_large_send_is_split_and_arrives_whole() {
     bench.run(20_000);
     assert_eq!(sorted(bench.values(None)), all(100));
 }
+
+#[test]
+fn a_request_that_was_given_up_is_not_appended_behind_newer_ones() {
+    let mut late = 0;
+    for seed in 0..60 {
+        let timings = Timings { request_ms: 700, delivery_ms: 1_000, ..Default::default() };
+        let spec = ClusterSpec { brokers: 2, partitions_default: 1, timings, ..Default::default() };
+        let mut bench = Bench::of(seed, spec);
+        bench.writer("writer", 30, 0);
+        bench.run(200);
+        // Its requests lie in the broker's sockets and are served in any order afterwards.
+        bench.control.pause("kafka-2");
+        bench.run(1_700);
+        bench.control.resume("kafka-2");
+        bench.run(10_000);
+        let stored = bench.stored();
+        assert!(stored.is_sorted(), "seed {seed}: {stored:?}");
+        let failed = bench.seen.sends.borrow().iter().position(|(_, sent)| sent.is_err());
+        let failed = failed.expect("a send met the pause") as u32;
+        late += usize::from(stored.contains(&failed));
+    }
+    assert!(late > 0, "a send that was given up is appended all the same now and then");
+}

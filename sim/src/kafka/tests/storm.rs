@@ -42,7 +42,7 @@ impl Bench {
         let broker = BROKERS[draw(3)];
         let client = CLIENTS[draw(4)];
         let control = self.cluster.control();
-        match draw(12) {
+        match draw(14) {
             0 => self.crash(broker),
             1 => self.crash(client),
             2 => self.control.restart(broker),
@@ -53,7 +53,9 @@ impl Bench {
             7 => self.control.pause(client),
             8 => self.control.resume(client),
             9 => self.control.reset(broker, client),
-            10 => {
+            10 => self.control.pause(broker),
+            11 => self.control.resume(broker),
+            12 => {
                 control.rebalance(GROUP);
             }
             _ => {
@@ -72,7 +74,10 @@ impl Bench {
             self.control.resume(client);
             self.control.restart(client);
         }
-        BROKERS.iter().for_each(|broker| self.control.restart(broker));
+        for broker in BROKERS {
+            self.control.resume(broker);
+            self.control.restart(broker);
+        }
     }
 
     /// Where each value first stands in the log of its key's partition.
