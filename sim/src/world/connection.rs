@@ -80,10 +80,7 @@ impl Drop for Touch {
 impl Listener {
     pub(super) async fn bind(shared: &Rc<Shared>, port: u16) -> Result<Self> {
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        Ok(Self {
-            listener: TcpListener::bind(any).await?,
-            touch: Touch(Rc::clone(shared)),
-        })
+        Ok(Self { listener: TcpListener::bind(any).await?, touch: Touch(Rc::clone(shared)) })
     }
 
     /// The next connection.
@@ -109,10 +106,9 @@ impl Connection {
         let mut timeout = pin!(process.sleep(CONNECT_TIMEOUT));
         let stream = poll_fn(|cx| match connect.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(result),
-            Poll::Pending => timeout
-                .as_mut()
-                .poll(cx)
-                .map(|()| Err(Error::from(ErrorKind::TimedOut))),
+            Poll::Pending => {
+                timeout.as_mut().poll(cx).map(|()| Err(Error::from(ErrorKind::TimedOut)))
+            }
         })
         .await?;
         Ok(Self::new(shared, stream, peer))
@@ -126,10 +122,7 @@ impl Connection {
                 buffer: BytesMut::new(),
                 touch: Touch(Rc::clone(shared)),
             },
-            writer: FrameWriter {
-                half: write,
-                touch: Touch(Rc::clone(shared)),
-            },
+            writer: FrameWriter { half: write, touch: Touch(Rc::clone(shared)) },
             peer: shared.processes.borrow().name(peer),
         }
     }
@@ -190,10 +183,7 @@ impl FrameReader {
         };
         let length = u32::from_le_bytes(*head) as usize;
         if length > FRAME_MAX {
-            return Err(Error::new(
-                ErrorKind::InvalidData,
-                format!("a frame of {length} bytes"),
-            ));
+            return Err(Error::new(ErrorKind::InvalidData, format!("a frame of {length} bytes")));
         }
         let end = HEAD + length;
         if self.buffer.len() < end {

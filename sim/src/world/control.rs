@@ -11,8 +11,8 @@ use std::time::Duration;
 use backdate_reports::recording::{CrashCause, EventKind, SimTime};
 use smol_str::SmolStr;
 
-use super::network;
-use super::process::{CrashPointPlan, Main, PointName};
+use super::link;
+use super::processes::{CrashPointPlan, Main, PointName};
 use super::world::Shared;
 
 /// A handle on the world; clones are the same handle.
@@ -50,13 +50,13 @@ impl Control {
         self.0.start(self.find(name));
     }
 
-    /// Freezes a process.
+    /// Freezes a process; pauses are counted.
     pub fn pause(&self, name: &str) {
         let process = self.find(name);
         self.0.processes.borrow_mut().pause(process);
     }
 
-    /// Thaws a process.
+    /// Takes a pause back; after the last the process goes on.
     pub fn resume(&self, name: &str) {
         let process = self.find(name);
         let held = self.0.processes.borrow_mut().resume(process);
@@ -71,21 +71,19 @@ impl Control {
         self.0.processes.borrow().is_up(process)
     }
 
-    /// Waits for the next death of a process; returns at once if it is down.
-    pub async fn wait_down(&self, name: &str) {
-        while self.is_running(name) {
-            let death = self.0.processes.borrow().death(self.find(name));
-            death.notified().await;
-        }
+    /// Waits for the next death of a process.
+    pub async fn next_death(&self, name: &str) {
+        let death = self.0.processes.borrow().death(self.find(name));
+        death.notified().await;
     }
 
-    /// Holds all packets from one process to another (that way only).
+    /// Holds all packets from one process to another (that way only); cuts are counted.
     pub fn cut(&self, from: &str, to: &str) {
         let (from, to) = (self.find(from), self.find(to));
         self.0.network.borrow_mut().cut(from, to);
     }
 
-    /// Lets the packets from one process to another go again.
+    /// Takes a cut back; after the last the packets go again, in order.
     pub fn heal(&self, from: &str, to: &str) {
         let (from, to) = (self.find(from), self.find(to));
         let timers = &mut self.0.timers.borrow_mut();
@@ -103,17 +101,41 @@ impl Control {
     /// Sets the latency between two processes, both ways: at least, at most.
     pub fn set_latency(&self, a: &str, b: &str, latency: (Duration, Duration)) {
         let (a, b) = (self.find(a), self.find(b));
-        let latency = network::nanos(latency);
+        let latency = link::nanos(latency);
         let mut network = self.0.network.borrow_mut();
         network.set_latency(a, b, latency);
         network.set_latency(b, a, latency);
     }
 
-    /// The latency from one process to another: at least, at most.
-    pub fn latency(&self, from: &str, to: &str) -> (Duration, Duration) {
-        let (from, to) = (self.find(from), self.find(to));
-        let (min, max) = self.0.network.borrow_mut().latency(from, to);
-        (Duration::from_nanos(min), Duration::from_nanos(max))
+    /// Adds to the latency between two processes, both ways, until it is taken back: at least, at
+    /// most.
+    pub fn add_latency(&self, a: &str, b: &str, extra: (Duration, Duration)) {
+        let (a, b) = (self.find(a), self.find(b));
+        let mut network = self.0.network.borrow_mut();
+        network.add_latency(a, b, link::nanos(extra));
+        network.add_latency(b, a, link::nanos(extra));
+    }
+
+    /// Takes back what was added.
+    pub fn remove_latency(&self, a: &str, b: &str, extra: (Duration, Duration)) {
+        let (a, b) = (self.find(a), self.find(b));
+        let mut network = self.0.network.borrow_mut();
+        network.remove_latency(a, b, link::nanos(extra));
+        network.remove_latency(b, a, link::nanos(extra));
+    }
+
+    /// Ends whatever goes on: heals every link, takes added latency back, thaws every process, sets
+    /// clocks right and forgets planned deaths. Processes that are down stay down.
+    pub fn calm(&self) {
+        {
+            let timers = &mut self.0.timers.borrow_mut();
+            let now = self.0.now.get();
+            self.0.network.borrow_mut().calm(now, timers);
+        }
+        let held = self.0.processes.borrow_mut().calm(self.0.now.get());
+        for waker in held {
+            waker.wake();
+        }
     }
 
     /// Makes the wall clock of a process wrong: by an offset now, and by that many microseconds
@@ -129,6 +151,11 @@ impl Control {
     pub fn set_crash_point(&self, plan: CrashPointPlan) {
         self.find(&plan.process_instance);
         self.0.processes.borrow_mut().set_crash_point(plan);
+    }
+
+    /// Whether a planned death is still to come.
+    pub fn has_crash_point(&self, plan: &CrashPointPlan) -> bool {
+        self.0.processes.borrow().has_crash_point(plan)
     }
 
     /// Takes a planned death back.

@@ -112,21 +112,13 @@ impl Tasks {
             u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 tasks")
         });
         let place = &mut self.slots[slot as usize];
-        let id = TaskId {
-            slot,
-            generation: place.generation,
-        };
+        let id = TaskId { slot, generation: place.generation };
         let state = Arc::new(TaskWaker {
             id,
             queued: AtomicBool::new(true),
             ready: Arc::clone(&self.ready),
         });
-        place.task = Some(Task {
-            process,
-            future,
-            waker: Waker::from(Arc::clone(&state)),
-            state,
-        });
+        place.task = Some(Task { process, future, waker: Waker::from(Arc::clone(&state)), state });
         self.ready.with(|ready| ready.push_back(id));
         id
     }
@@ -169,15 +161,10 @@ impl Tasks {
         let mut taken = Vec::new();
         for slot in 0..self.slots.len() {
             let place = &mut self.slots[slot];
-            if place
-                .task
-                .as_ref()
-                .is_some_and(|task| task.process == process)
-            {
+            if place.task.as_ref().is_some_and(|task| task.process == process) {
                 taken.extend(place.task.take());
                 place.generation += 1;
-                self.free
-                    .push(u32::try_from(slot).expect("fewer than 2^32 tasks"));
+                self.free.push(u32::try_from(slot).expect("fewer than 2^32 tasks"));
             }
         }
         taken

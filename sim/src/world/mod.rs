@@ -4,10 +4,13 @@
 //! world.rs       the loop: run what is ready, sweep the sockets, jump to the next instant
 //! executor.rs    tasks, and which ready one runs next
 //! timers.rs      what will happen, ordered by (time, sequence)
-//! network.rs     links between processes; death of connections
+//! network.rs     carries packets between sockets; death of connections
+//! link.rs        one direction between two processes
 //! connection.rs  listeners and connections that carry frames
-//! process.rs     processes, crash points, clocks
+//! process.rs     a process as its own code sees it
+//! processes.rs   the register of processes: lives, pauses, clocks, crash points
 //! control.rs     the handle that acts on all of it
+//! faults.rs      what can be done to machines and network
 //! sync.rs        waiting between tasks
 //! random.rs      how streams derive from the root seed
 //! trace.rs       events and fingerprint
@@ -20,8 +23,11 @@
 mod connection;
 mod control;
 mod executor;
+pub mod faults;
+mod link;
 mod network;
 mod process;
+mod processes;
 pub mod random;
 pub mod sync;
 #[cfg(test)]
@@ -34,6 +40,7 @@ mod world;
 pub use connection::{Connection, FrameReader, FrameWriter, Listener};
 pub use control::Control;
 pub use executor::TaskChoice;
-pub use process::{CrashPointPlan, Main, PointName, Process, Sleep};
+pub use process::{Process, Sleep};
+pub use processes::{CrashPointPlan, Main, PointName};
 pub use trace::{Sink, WorldStats};
 pub use world::{RunEnd, World, WorldConfig};

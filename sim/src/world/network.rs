@@ -15,12 +15,10 @@
 //! which it is an accepted connection that was reset, as on Linux.
 //!
 //! # Invariants
-//! - Arrival times on a link never decrease.
 //! - A link has an entry in the queue of what will happen exactly when `armed`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
@@ -29,6 +27,7 @@ use turmoil_net::{
     TcpSegment, Transport,
 };
 
+use super::link::{Latency, Link};
 use super::random;
 use super::timers::Timers;
 use super::trace::Trace;
@@ -46,17 +45,6 @@ const SEND_BUFFER: usize = 256 * 1024;
 /// IPv4 and TCP headers.
 const HEADERS: u32 = 40;
 
-/// Bounds of the latency of a link.
-pub(super) type Latency = (u64, u64);
-
-struct Link {
-    latency: Latency,
-    cut: bool,
-    armed: bool,
-    last_arrival: u64,
-    packets: VecDeque<(u64, Packet)>,
-}
-
 /// See the module.
 pub(super) struct Network {
     guard: Option<EnterGuard>,
@@ -68,15 +56,6 @@ pub(super) struct Network {
     outgoing: Vec<Packet>,
     /// Half-open connections, by (server's end, client's end): the server's first sequence number.
     half_open: BTreeMap<(SocketAddr, SocketAddr), u32>,
-}
-
-/// Bounds in nanoseconds.
-pub(super) fn nanos(bounds: (Duration, Duration)) -> Latency {
-    let to_nanos = |duration: Duration| {
-        u64::try_from(duration.as_nanos()).expect("a latency is shorter than 584 years")
-    };
-    assert!(bounds.0 <= bounds.1, "latency bounds are (min, max)");
-    (to_nanos(bounds.0), to_nanos(bounds.1))
 }
 
 /// The address of a process.
@@ -110,19 +89,13 @@ impl Network {
 
     /// Adds the links of a new process.
     pub(super) fn add_process(&mut self) {
-        let latency = self.latency;
-        let link = move || Link {
-            latency,
-            cut: false,
-            armed: false,
-            last_arrival: 0,
-            packets: VecDeque::new(),
-        };
         for row in &mut self.links {
-            row.push(link());
+            row.push(Link::new(self.latency));
         }
         let processes = self.links.len() + 1;
-        self.links.push((0..processes).map(|_| link()).collect());
+        let link = |_| Link::new(self.latency);
+        let row = (0..processes).map(link).collect();
+        self.links.push(row);
     }
 
     /// Puts up the socket layer with that many hosts. It cannot grow later.
@@ -138,11 +111,7 @@ impl Network {
             .retx_threshold(u32::MAX);
         let mut net = Net::with_config(config);
         self.hosts = (0..hosts)
-            .map(|host| {
-                net.add_host(address(
-                    u16::try_from(host).expect("fewer than 65536 hosts"),
-                ))
-            })
+            .map(|host| net.add_host(address(u16::try_from(host).expect("fewer than 65536 hosts"))))
             .collect();
         self.guard = Some(net.enter());
     }
@@ -189,48 +158,44 @@ impl Network {
         self.link(from, to).armed = false;
         loop {
             let link = self.link(from, to);
-            if link.cut {
+            if link.cuts > 0 {
                 return;
             }
-            match link.packets.front() {
+            match link.next_at() {
                 None => return,
-                Some((at, _)) if *at > now => {
+                Some(at) if at > now => {
                     link.armed = true;
-                    let at = *at;
                     timers.arrive(at, from, to);
                     return;
                 }
                 Some(_) => {}
             }
-            if let Some((_, packet)) = link.packets.pop_front() {
+            if let Some(packet) = link.pop() {
                 trace.delivery(now, from, to, &packet);
                 self.deliver(packet);
             }
         }
     }
 
-    /// Cuts a link: its packets are held from now on.
+    /// Cuts a link once more: its packets are held from now on.
     pub(super) fn cut(&mut self, from: u16, to: u16) {
-        self.link(from, to).cut = true;
+        self.link(from, to).cuts += 1;
     }
 
-    /// Heals a link: what it held arrives in order, each packet after a fresh latency.
+    /// Takes a cut of a link back. After the last, what was held arrives in order, each packet
+    /// after a fresh latency.
     pub(super) fn heal(&mut self, now: u64, from: u16, to: u16, timers: &mut Timers) {
         let link = &mut self.links[usize::from(from)][usize::from(to)];
-        if !std::mem::take(&mut link.cut) {
+        link.cuts = link.cuts.saturating_sub(1);
+        if link.cuts > 0 {
             return;
         }
-        let mut last = now;
-        for (at, _) in &mut link.packets {
-            last = last.max(*at).max(now + draw(&mut self.rng, link.latency));
-            *at = last;
-        }
-        link.last_arrival = link.last_arrival.max(last);
-        if let Some((at, _)) = link.packets.front()
+        link.restart(now, &mut self.rng);
+        if let Some(at) = link.next_at()
             && !link.armed
         {
             link.armed = true;
-            timers.arrive(*at, from, to);
+            timers.arrive(at, from, to);
         }
     }
 
@@ -239,9 +204,31 @@ impl Network {
         self.link(from, to).latency = latency;
     }
 
-    /// The latency of a link.
-    pub(super) fn latency(&mut self, from: u16, to: u16) -> Latency {
-        self.link(from, to).latency
+    /// Adds to the latency of a link.
+    pub(super) fn add_latency(&mut self, from: u16, to: u16, extra: Latency) {
+        let sum = &mut self.link(from, to).extra;
+        *sum = (sum.0 + extra.0, sum.1 + extra.1);
+    }
+
+    /// Takes back what was added.
+    pub(super) fn remove_latency(&mut self, from: u16, to: u16, extra: Latency) {
+        let sum = &mut self.link(from, to).extra;
+        *sum = (sum.0.saturating_sub(extra.0), sum.1.saturating_sub(extra.1));
+    }
+
+    /// Ends every cut and every added latency.
+    pub(super) fn calm(&mut self, now: u64, timers: &mut Timers) {
+        for from in 0..self.links.len() {
+            for to in 0..self.links.len() {
+                let link = &mut self.links[from][to];
+                link.extra = (0, 0);
+                if link.cuts > 0 {
+                    link.cuts = 1;
+                    let end = |end: usize| u16::try_from(end).expect("fewer than 65536");
+                    self.heal(now, end(from), end(to), timers);
+                }
+            }
+        }
     }
 
     /// Resets every connection between two processes, at both ends at once.
@@ -283,8 +270,8 @@ impl Network {
         self.sweep(now, timers);
         let index = usize::from(process);
         for other in 0..self.links.len() {
-            self.links[index][other].packets.clear();
-            self.links[other][index].packets.clear();
+            self.links[index][other].clear();
+            self.links[other][index].clear();
         }
         let home = address(process);
         self.half_open.retain(|(server, _), _| server.ip() != home);
@@ -294,12 +281,9 @@ impl Network {
         // This sweep reaps the dead sockets; whatever they still said dies with them.
         self.sweep(now, timers);
         for other in 0..self.links.len() {
-            self.links[index][other].packets.clear();
+            self.links[index][other].clear();
         }
-        let half_open = self
-            .half_open
-            .keys()
-            .filter(|(_, client)| client.ip() == home);
+        let half_open = self.half_open.keys().filter(|(_, client)| client.ip() == home);
         let orphans = half_open.map(|(server, client)| (*client, *server));
         let ends: BTreeSet<_> = connections.into_iter().chain(orphans).collect();
         for (local, peer) in ends {
@@ -310,7 +294,7 @@ impl Network {
     /// Packets that are under way or held.
     pub(super) fn under_way(&self) -> usize {
         let links = self.links.iter().flatten();
-        links.map(|link| link.packets.len()).sum()
+        links.map(Link::len).sum()
     }
 
     fn link(&mut self, from: u16, to: u16) -> &mut Link {
@@ -321,10 +305,8 @@ impl Network {
         let (from, to) = (process_at(packet.src), process_at(packet.dst));
         self.note_handshake(&packet);
         let link = &mut self.links[usize::from(from)][usize::from(to)];
-        let at = (now + draw(&mut self.rng, link.latency)).max(link.last_arrival);
-        link.last_arrival = at;
-        link.packets.push_back((at, packet));
-        if !link.armed && !link.cut {
+        let at = link.push(now, packet, &mut self.rng);
+        if !link.armed && link.cuts == 0 {
             link.armed = true;
             timers.arrive(at, from, to);
         }
@@ -353,10 +335,7 @@ impl Network {
             if let Some(first) = self.half_open.remove(&(server, client))
                 && segment.flags.rst
             {
-                let flags = TcpFlags {
-                    ack: true,
-                    ..TcpFlags::default()
-                };
+                let flags = TcpFlags { ack: true, ..TcpFlags::default() };
                 guard.deliver(forged(client, server, first.wrapping_add(1), flags));
             }
         }
@@ -364,18 +343,8 @@ impl Network {
     }
 }
 
-fn draw(rng: &mut ChaCha8Rng, (min, max): Latency) -> u64 {
-    if min == max {
-        return min;
-    }
-    min + random::below(rng, max - min + 1)
-}
-
 fn forged_reset(from: SocketAddr, to: SocketAddr) -> Packet {
-    let flags = TcpFlags {
-        rst: true,
-        ..TcpFlags::default()
-    };
+    let flags = TcpFlags { rst: true, ..TcpFlags::default() };
     forged(from, to, 0, flags)
 }
 

@@ -43,8 +43,7 @@ impl Queue {
             }
             None => {
                 *ticket = Some(self.next_ticket);
-                self.waiting
-                    .push_back((self.next_ticket, cx.waker().clone()));
+                self.waiting.push_back((self.next_ticket, cx.waker().clone()));
                 self.next_ticket += 1;
             }
             Some(mine) => {
@@ -96,10 +95,7 @@ impl Notify {
 
     /// Waits for a notification. It counts as waiting from its first poll on.
     pub fn notified(&self) -> Notified {
-        Notified {
-            notify: self.clone(),
-            ticket: None,
-        }
+        Notified { notify: self.clone(), ticket: None }
     }
 }
 
@@ -137,19 +133,13 @@ pub struct Workers(Rc<RefCell<Queue>>);
 impl Workers {
     /// That many workers.
     pub fn new(workers: usize) -> Self {
-        let queue = Queue {
-            turns: workers,
-            ..Queue::default()
-        };
+        let queue = Queue { turns: workers, ..Queue::default() };
         Self(Rc::new(RefCell::new(queue)))
     }
 
     /// Waits for a worker; it is given back when the permit is dropped.
     pub async fn acquire(&self) -> Permit {
-        let mut waiting = Acquire {
-            workers: self.clone(),
-            ticket: None,
-        };
+        let mut waiting = Acquire { workers: self.clone(), ticket: None };
         poll_fn(|cx| {
             let mut queue = waiting.workers.0.borrow_mut();
             queue.poll(&mut waiting.ticket, cx)

@@ -81,10 +81,7 @@ impl Timers {
     /// Wakes the waker at that time.
     pub(super) fn arm(&mut self, at: u64, waker: Waker) -> TimerKey {
         let sequence = self.sequence;
-        let armed = Slot {
-            sequence,
-            waker: Some(waker),
-        };
+        let armed = Slot { sequence, waker: Some(waker) };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = armed;
@@ -107,10 +104,7 @@ impl Timers {
     /// The timer now wakes this waker.
     pub(super) fn rewake(&mut self, key: TimerKey, waker: &Waker) {
         if let Some(slot) = self.slot_of(key)
-            && !slot
-                .waker
-                .as_ref()
-                .is_some_and(|armed| armed.will_wake(waker))
+            && !slot.waker.as_ref().is_some_and(|armed| armed.will_wake(waker))
         {
             slot.waker = Some(waker.clone());
         }
@@ -168,9 +162,7 @@ impl Timers {
     }
 
     fn slot_of(&mut self, key: TimerKey) -> Option<&mut Slot> {
-        self.slots
-            .get_mut(key.slot as usize)
-            .filter(|slot| slot.sequence == key.sequence)
+        self.slots.get_mut(key.slot as usize).filter(|slot| slot.sequence == key.sequence)
     }
 
     fn release(&mut self, slot: u32) {

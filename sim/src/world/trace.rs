@@ -47,12 +47,7 @@ pub(super) struct Trace {
 
 impl Trace {
     pub(super) fn new(sink: Sink) -> Self {
-        Self {
-            sink,
-            hash: Xxh3::new(),
-            encoded: Vec::new(),
-            stats: WorldStats::default(),
-        }
+        Self { sink, hash: Xxh3::new(), encoded: Vec::new(), stats: WorldStats::default() }
     }
 
     pub(super) fn step(&mut self, now: u64, task: TaskId) {
@@ -82,12 +77,7 @@ impl Trace {
     }
 
     pub(super) fn record(&mut self, at: SimTime, process: SmolStr, kind: EventKind) {
-        let event = Event {
-            seq: self.stats.events,
-            at,
-            process,
-            kind,
-        };
+        let event = Event { seq: self.stats.events, at, process, kind };
         self.stats.events += 1;
         self.encoded.clear();
         self.encoded = postcard::to_extend(&event, std::mem::take(&mut self.encoded))

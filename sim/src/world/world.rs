@@ -23,8 +23,9 @@ use smol_str::SmolStr;
 
 use super::control::Control;
 use super::executor::{LocalFuture, Task, TaskChoice, TaskId, Tasks};
-use super::network::{self, Network, READ_BUFFER};
-use super::process::Processes;
+use super::link;
+use super::network::{Network, READ_BUFFER};
+use super::processes::Processes;
 use super::timers::{Due, Timers};
 use super::trace::{Sink, Trace, WorldStats};
 
@@ -97,7 +98,7 @@ impl World {
             now: Cell::new(0),
             tasks: RefCell::new(Tasks::new(config.task_choice, config.seed)),
             timers: RefCell::default(),
-            network: RefCell::new(Network::new(network::nanos(config.latency), config.seed)),
+            network: RefCell::new(Network::new(link::nanos(config.latency), config.seed)),
             processes: RefCell::default(),
             trace: RefCell::new(Trace::new(sink)),
             touched: Cell::new(false),
@@ -107,9 +108,7 @@ impl World {
             deaths: RefCell::default(),
             config,
         };
-        World {
-            shared: Rc::new(shared),
-        }
+        World { shared: Rc::new(shared) }
     }
 
     /// A handle on the world, for inside and outside of tasks.
@@ -195,11 +194,7 @@ impl Shared {
     fn poll(self: &Rc<Self>, id: TaskId, mut task: Task) {
         self.trace.borrow_mut().step(self.now.get(), id);
         self.enter(Some(task.process));
-        let done = task
-            .future
-            .as_mut()
-            .poll(&mut Context::from_waker(&task.waker))
-            .is_ready();
+        let done = task.future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready();
         if done {
             drop(task);
             self.tasks.borrow_mut().finish(id);

@@ -1,0 +1,268 @@
+//! Faults of machines and of the network, and how each is done to the world.
+//!
+//! A fault is data: a plan lists faults with the times at which they begin, and [`inject`] begins
+//! one, waits and ends it. Both are recorded, so that a rule can tell what was going on. Faults may
+//! overlap: cuts, pauses and extra latency are counted, so that the end of one fault does not end
+//! another. Of a clock, the fault that came last decides.
+//!
+//! It refuses to lose, to duplicate or to reorder packets: connections are TCP, so all that a bad
+//! network can do to them is to hold and to break them.
+//!
+//! # The engine must survive
+//! what stands at each variant: as always, without any effect on what it ends up with.
+
+mod inject;
+
+use std::time::Duration;
+
+use backdate_engine::ports::host::Side;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+pub use inject::inject;
+
+/// A fault. Times are simulated milliseconds; processes go by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Fault {
+    /// A process dies at any instruction and loses its memory; it starts again later.
+    ///
+    /// # The engine must survive
+    /// the loss of everything that was not committed, at any moment, and messages that are
+    /// delivered again.
+    Crash {
+        /// Who.
+        process: SmolStr,
+        /// How long it stays down.
+        down_ms: u64,
+    },
+    /// A process dies at a named point in its code, on the n-th pass from now on.
+    ///
+    /// # The engine must survive
+    /// death between any two port calls, in particular between a commit and what follows it.
+    CrashAtPoint {
+        /// Who.
+        process: SmolStr,
+        /// Process kind.
+        kind: SmolStr,
+        /// Port call.
+        call: SmolStr,
+        /// Before or after it.
+        side: Side,
+        /// On which pass, counted from 1 when the fault begins.
+        pass: u64,
+        /// The fault is off if the pass has not come by then.
+        within_ms: u64,
+        /// How long it stays down.
+        down_ms: u64,
+    },
+    /// A machine freezes: garbage collection, a suspended virtual machine.
+    ///
+    /// # The engine must survive
+    /// an instance that goes on in the middle of its work after its lease has run out, its group
+    /// membership has been given away and its keys have moved on.
+    Pause {
+        /// Who.
+        process: SmolStr,
+        /// How long.
+        for_ms: u64,
+    },
+    /// A process dies again and again soon after it has started.
+    ///
+    /// # The engine must survive
+    /// rebalances without end, and work that is claimed and never finished.
+    RestartLoop {
+        /// Who.
+        process: SmolStr,
+        /// How often.
+        times: u32,
+        /// How long each life lasts.
+        up_ms: u64,
+        /// How long it is down each time.
+        down_ms: u64,
+    },
+    /// A clock is wrong by a constant.
+    ///
+    /// # The engine must survive
+    /// instances that disagree about the time: nothing may be ordered by the clock of a machine.
+    ClockSkew {
+        /// Whose.
+        process: SmolStr,
+        /// By how much; negative is slow.
+        offset_ms: i64,
+        /// How long.
+        for_ms: u64,
+    },
+    /// A clock runs too fast or too slowly, and is set right at the end.
+    ///
+    /// # The engine must survive
+    /// the same as for a skew, with an error that grows.
+    ClockDrift {
+        /// Whose.
+        process: SmolStr,
+        /// Microseconds gained a second; negative is slow.
+        ppm: i64,
+        /// How long.
+        for_ms: u64,
+    },
+    /// A clock jumps away and back again and again, as under a broken time service.
+    ///
+    /// # The engine must survive
+    /// time that goes backwards between two looks at the clock.
+    ClockJump {
+        /// Whose.
+        process: SmolStr,
+        /// How far; negative is back.
+        offset_ms: i64,
+        /// How often.
+        times: u32,
+        /// How long each stay lasts, away and at home.
+        every_ms: u64,
+    },
+    /// The link between two processes is slow, both ways.
+    ///
+    /// # The engine must survive
+    /// answers that come late, but come: no timeout may be mistaken for an outcome.
+    LinkDelay {
+        /// One end.
+        a: SmolStr,
+        /// The other.
+        b: SmolStr,
+        /// Added to the latency of a packet at least.
+        min_ms: u64,
+        /// At most.
+        max_ms: u64,
+        /// How long.
+        for_ms: u64,
+    },
+    /// All links of a process are slow for a moment.
+    ///
+    /// # The engine must survive
+    /// missed heartbeats of an instance that is well.
+    LatencySpike {
+        /// Whose.
+        process: SmolStr,
+        /// Added to the latency of a packet.
+        extra_ms: u64,
+        /// How long.
+        for_ms: u64,
+    },
+    /// Two groups of processes do not reach each other.
+    ///
+    /// # The engine must survive
+    /// work that goes on at both sides, and outcomes that stay unknown: a commit may or may not
+    /// have happened.
+    Partition {
+        /// One side.
+        a: Vec<SmolStr>,
+        /// The other.
+        b: Vec<SmolStr>,
+        /// How long.
+        for_ms: u64,
+    },
+    /// One group does not reach another, but hears it.
+    ///
+    /// # The engine must survive
+    /// requests that are carried out and never answered, and answers to nobody.
+    PartitionOneWay {
+        /// Who is not heard.
+        from: Vec<SmolStr>,
+        /// Who does not hear.
+        to: Vec<SmolStr>,
+        /// How long.
+        for_ms: u64,
+    },
+    /// A link is cut and healed again and again.
+    ///
+    /// # The engine must survive
+    /// bursts of old messages, and retries that meet what they retry.
+    Flapping {
+        /// One end.
+        a: SmolStr,
+        /// The other.
+        b: SmolStr,
+        /// How often.
+        times: u32,
+        /// How long each cut lasts.
+        cut_ms: u64,
+        /// How long it is whole between two cuts.
+        whole_ms: u64,
+    },
+    /// All connections between two processes break.
+    ///
+    /// # The engine must survive
+    /// transactions whose outcome is unknown, and sends that may have arrived.
+    ConnectionReset {
+        /// One end.
+        a: SmolStr,
+        /// The other.
+        b: SmolStr,
+    },
+}
+
+impl Fault {
+    /// Its kind, as it stands in scenario files and recordings.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Fault::Crash { .. } => "crash",
+            Fault::CrashAtPoint { .. } => "crash_at_point",
+            Fault::Pause { .. } => "pause",
+            Fault::RestartLoop { .. } => "restart_loop",
+            Fault::ClockSkew { .. } => "clock_skew",
+            Fault::ClockDrift { .. } => "clock_drift",
+            Fault::ClockJump { .. } => "clock_jump",
+            Fault::LinkDelay { .. } => "link_delay",
+            Fault::LatencySpike { .. } => "latency_spike",
+            Fault::Partition { .. } => "partition",
+            Fault::PartitionOneWay { .. } => "partition_one_way",
+            Fault::Flapping { .. } => "flapping",
+            Fault::ConnectionReset { .. } => "connection_reset",
+        }
+    }
+
+    /// Whom it concerns.
+    pub fn processes(&self) -> Vec<&SmolStr> {
+        match self {
+            Fault::Crash { process, .. }
+            | Fault::CrashAtPoint { process, .. }
+            | Fault::Pause { process, .. }
+            | Fault::RestartLoop { process, .. }
+            | Fault::ClockSkew { process, .. }
+            | Fault::ClockDrift { process, .. }
+            | Fault::ClockJump { process, .. }
+            | Fault::LatencySpike { process, .. } => vec![process],
+            Fault::LinkDelay { a, b, .. }
+            | Fault::Flapping { a, b, .. }
+            | Fault::ConnectionReset { a, b } => vec![a, b],
+            Fault::Partition { a, b, .. } => a.iter().chain(b).collect(),
+            Fault::PartitionOneWay { from, to, .. } => from.iter().chain(to).collect(),
+        }
+    }
+
+    /// How long it lasts at most.
+    pub fn lasts(&self) -> Duration {
+        millis(match self {
+            Fault::Crash { down_ms, .. } => *down_ms,
+            Fault::CrashAtPoint { within_ms, down_ms, .. } => within_ms + down_ms,
+            Fault::Pause { for_ms, .. }
+            | Fault::ClockSkew { for_ms, .. }
+            | Fault::ClockDrift { for_ms, .. }
+            | Fault::LinkDelay { for_ms, .. }
+            | Fault::LatencySpike { for_ms, .. }
+            | Fault::Partition { for_ms, .. }
+            | Fault::PartitionOneWay { for_ms, .. } => *for_ms,
+            Fault::RestartLoop { times, up_ms, down_ms, .. } => {
+                u64::from(*times) * (up_ms + down_ms)
+            }
+            Fault::ClockJump { times, every_ms, .. } => u64::from(*times) * 2 * every_ms,
+            Fault::Flapping { times, cut_ms, whole_ms, .. } => {
+                u64::from(*times) * (cut_ms + whole_ms)
+            }
+            Fault::ConnectionReset { .. } => 0,
+        })
+    }
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
