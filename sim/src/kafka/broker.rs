@@ -1,6 +1,6 @@
 //! A broker process: connections, service times and waits around the synchronous state machines.
 //!
-//! It decides nothing itself: appends are [`super::log`], groups are [`super::group`]. A request
+//! It decides nothing itself: appends are `log.rs`, groups are `group.rs`. A request
 //! occupies one of the broker's workers for its service time and takes effect at the end of it; a
 //! fetch that waits for data (`fetch.max.wait.ms`) occupies none, like Kafka's purgatory.
 //!
@@ -33,7 +33,7 @@ use crate::world::{Connection, Process};
 const FETCH_BYTES_PER_PARTITION: usize = 256 * 1024;
 
 /// Runs a broker until its process dies.
-pub async fn main(process: Process, id: u32, cluster: Cluster) {
+pub(super) async fn main(process: Process, id: u32, cluster: Cluster) {
     let broker = Rc::new(Broker::new(process.clone(), id, cluster));
     broker.cluster.control.register(id, Rc::downgrade(&broker));
     let listener = process.listen(PORT).await;

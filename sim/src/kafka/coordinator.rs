@@ -1,6 +1,6 @@
 //! A consumer's membership of its group: joining, heartbeats, commits, leaving.
 //!
-//! The client's side of [`super::group`]. Heartbeats run in a task of their own and keep the member
+//! The client's side of `group.rs`. Heartbeats run in a task of their own and keep the member
 //! in its group while the engine works; if the engine does not poll for `max.poll.interval.ms`, the
 //! same task leaves the group (KIP-62).
 //!

@@ -2,8 +2,8 @@
 //!
 //! The engine must survive what a log really does: redelivery, rebalances, zombies, lost answers.
 //! So the brokers are processes of the world that can crash and be cut off, and clients talk to
-//! them over its network. Decisions are synchronous state machines ([`disk`], [`group`]); the
-//! asynchronous shell around them is [`broker`].
+//! them over its network. Decisions are synchronous state machines (`log.rs`, `group.rs`); the
+//! asynchronous shell around them is `broker.rs`.
 //!
 //! Not modelled, and answered by a loud [`LogError::Unsupported`] where it could be asked for:
 //! replicas with ISR and acks, leader changes, retention, offset reset, transactions, cooperative
@@ -41,7 +41,6 @@ mod producer;
 mod tests;
 mod wire;
 
-pub use broker::main as broker_main;
 pub use client::Client;
 pub use consumer::Consumer;
 pub use control::{BrokerControl, Cluster};
