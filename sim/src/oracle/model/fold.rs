@@ -70,9 +70,7 @@ impl Inputs {
         let Some(timeline) = self.timelines.get(key) else {
             return FoldedKey::default();
         };
-        let places = timeline
-            .iter()
-            .map(|(place, row)| (place, &row.transaction.terms));
+        let places = timeline.iter().map(|(place, row)| (place, &row.transaction.terms));
         self.fold_terms(key, places)
     }
 
@@ -123,20 +121,13 @@ impl Inputs {
             let place = place.clone();
             rows.push(FoldedRow { place, outcome });
         }
-        Ok(FoldedKey {
-            rows,
-            lots: books.lots.into(),
-            position: books.position,
-        })
+        Ok(FoldedKey { rows, lots: books.lots.into(), position: books.position })
     }
 }
 
 impl Books {
     fn lacks_lots(&self, terms: &Terms) -> bool {
-        let sells = matches!(
-            terms.kind,
-            TransactionType::Sell | TransactionType::TransferOut
-        );
+        let sells = matches!(terms.kind, TransactionType::Sell | TransactionType::TransferOut);
         sells && terms.quantity > self.open
     }
 
@@ -232,12 +223,7 @@ impl Books {
         cost_local: Amount,
         method: CostMethod,
     ) -> Option<()> {
-        let mut lot = Lot {
-            opened: place.clone(),
-            quantity,
-            cost,
-            cost_local,
-        };
+        let mut lot = Lot { opened: place.clone(), quantity, cost, cost_local };
         let repaid = self.debt.min(quantity);
         self.debt -= repaid;
         take_part(&mut lot, repaid)?;
@@ -283,10 +269,7 @@ fn take_part(lot: &mut Lot, taken: Amount) -> Option<(Amount, Amount)> {
     let part = if taken == lot.quantity {
         (lot.cost, lot.cost_local)
     } else {
-        (
-            lot.cost.share(taken, lot.quantity)?,
-            lot.cost_local.share(taken, lot.quantity)?,
-        )
+        (lot.cost.share(taken, lot.quantity)?, lot.cost_local.share(taken, lot.quantity)?)
     };
     lot.quantity -= taken;
     lot.cost -= part.0;

@@ -70,10 +70,7 @@ impl Inputs {
                 if stored.is_some_and(|row| version < row.source_version) {
                     return Taken::Superseded;
                 }
-                self.set_price(Rc::new(PriceRow {
-                    price,
-                    source_version: version,
-                }));
+                self.set_price(Rc::new(PriceRow { price, source_version: version }));
                 Taken::Reflected
             }
             Input::Rate(rate) => {
@@ -82,10 +79,7 @@ impl Inputs {
                 if stored.is_some_and(|row| version < row.source_version) {
                     return Taken::Superseded;
                 }
-                self.set_rate(Rc::new(RateRow {
-                    rate,
-                    source_version: version,
-                }));
+                self.set_rate(Rc::new(RateRow { rate, source_version: version }));
                 Taken::Reflected
             }
             Input::Portfolio(portfolio) => {
@@ -93,10 +87,7 @@ impl Inputs {
                 if stored.is_some_and(|row| version < row.source_version) {
                     return Taken::Superseded;
                 }
-                self.set_portfolio(Rc::new(PortfolioRow {
-                    portfolio,
-                    source_version: version,
-                }));
+                self.set_portfolio(Rc::new(PortfolioRow { portfolio, source_version: version }));
                 Taken::Reflected
             }
             Input::Instrument(instrument) => {
@@ -104,10 +95,7 @@ impl Inputs {
                 if stored.is_some_and(|row| version < row.source_version) {
                     return Taken::Superseded;
                 }
-                self.set_instrument(Rc::new(InstrumentRow {
-                    instrument,
-                    source_version: version,
-                }));
+                self.set_instrument(Rc::new(InstrumentRow { instrument, source_version: version }));
                 Taken::Reflected
             }
             Input::BusinessDate(date) => {
@@ -162,22 +150,17 @@ impl Inputs {
     /// Takes a stored row.
     pub fn set_rate(&mut self, row: Rc<RateRow>) {
         let pair = (row.rate.from_currency.clone(), row.rate.to_currency.clone());
-        self.rates
-            .entry(pair)
-            .or_default()
-            .insert(row.rate.rate_date, row);
+        self.rates.entry(pair).or_default().insert(row.rate.rate_date, row);
     }
 
     /// Takes a stored row.
     pub fn set_portfolio(&mut self, row: Rc<PortfolioRow>) {
-        self.portfolios
-            .insert(row.portfolio.portfolio_id.clone(), row);
+        self.portfolios.insert(row.portfolio.portfolio_id.clone(), row);
     }
 
     /// Takes a stored row.
     pub fn set_instrument(&mut self, row: Rc<InstrumentRow>) {
-        self.instruments
-            .insert(row.instrument.security_id.clone(), row);
+        self.instruments.insert(row.instrument.security_id.clone(), row);
     }
 
     /// Takes a stored row.
@@ -201,10 +184,7 @@ impl Inputs {
 
     /// Keys that have a transaction, in key order.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.timelines
-            .iter()
-            .filter(|(_, timeline)| !timeline.is_empty())
-            .map(|(key, _)| key)
+        self.timelines.iter().filter(|(_, timeline)| !timeline.is_empty()).map(|(key, _)| key)
     }
 
     /// The content and version of a transaction.
@@ -227,12 +207,7 @@ impl Inputs {
             .into_iter()
             .chain(instrument.map(|row| &row.instrument.currency))
             .chain(prices.into_iter().flatten().map(|(_, p)| &p.price.currency))
-            .chain(
-                timeline
-                    .into_iter()
-                    .flatten()
-                    .map(|(_, t)| &t.transaction.terms.trade_currency),
-            )
+            .chain(timeline.into_iter().flatten().map(|(_, t)| &t.transaction.terms.trade_currency))
             .collect()
     }
 

@@ -118,13 +118,7 @@ fn transaction(fields: &Fields<'_>) -> Result<(Input, i64), Code> {
         currency,
     };
     acceptable(&terms)?;
-    let transaction = Transaction {
-        transaction_id,
-        key,
-        instrument_id,
-        settlement_date,
-        terms,
-    };
+    let transaction = Transaction { transaction_id, key, instrument_id, settlement_date, terms };
     Ok((Input::Transaction(transaction), version))
 }
 
@@ -134,10 +128,7 @@ fn acceptable(terms: &Terms) -> Result<(), Code> {
     if moves_units && terms.quantity <= Amount::ZERO {
         return Err(QUANTITY);
     }
-    if [terms.gross, terms.price, terms.fee]
-        .iter()
-        .any(|amount| *amount < Amount::ZERO)
-    {
+    if [terms.gross, terms.price, terms.fee].iter().any(|amount| *amount < Amount::ZERO) {
         return Err(NEGATIVE);
     }
     if terms.kind == Sell && terms.fee > terms.gross {
@@ -181,12 +172,7 @@ fn rate(fields: &Fields<'_>) -> Result<(Input, i64), Code> {
 }
 
 fn portfolio(fields: &Fields<'_>) -> Result<(Input, i64), Code> {
-    fields.require(&[
-        "portfolio_id",
-        "base_currency",
-        "open_date",
-        "cost_basis_method",
-    ])?;
+    fields.require(&["portfolio_id", "base_currency", "open_date", "cost_basis_method"])?;
     let portfolio_id = PortfolioId::new(fields.text("portfolio_id")?);
     let base_currency = Currency::new(fields.text("base_currency")?);
     let open_date = SmolStr::new(fields.text("open_date")?);
@@ -248,9 +234,7 @@ impl<'a> Fields<'a> {
         let text = raw.get();
         match text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) {
             Some(plain) if !plain.contains('\\') => Ok(Cow::Borrowed(plain)),
-            _ => serde_json::from_str::<String>(text)
-                .map(Cow::Owned)
-                .map_err(|_| BAD_FIELD),
+            _ => serde_json::from_str::<String>(text).map(Cow::Owned).map_err(|_| BAD_FIELD),
         }
     }
 

@@ -79,11 +79,7 @@ impl Inputs {
                 }
             }
         }
-        KeyTables {
-            folded,
-            snapshots,
-            waits,
-        }
+        KeyTables { folded, snapshots, waits }
     }
 }
 
@@ -127,10 +123,7 @@ impl Model {
 
     /// All tables.
     pub fn tables(&self) -> Tables {
-        let mut tables = Tables {
-            dead_letters: self.dead_letters.clone(),
-            ..Tables::default()
-        };
+        let mut tables = Tables { dead_letters: self.dead_letters.clone(), ..Tables::default() };
         let latest = self.inputs.latest_business_date();
         for key in self.inputs.keys() {
             let of_key = self.inputs.key_tables(key, None, None);

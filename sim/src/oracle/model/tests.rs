@@ -10,11 +10,7 @@ use super::*;
 fn tables(messages: &[(Topic, String)]) -> Tables {
     let view = |(topic, value): &(Topic, String)| (*topic, value.clone());
     let owned: Vec<(Topic, String)> = messages.iter().map(view).collect();
-    Model::from_inputs(
-        owned
-            .iter()
-            .map(|(topic, value)| (*topic, "k", value.as_bytes())),
-    )
+    Model::from_inputs(owned.iter().map(|(topic, value)| (*topic, "k", value.as_bytes())))
 }
 
 fn portfolio(base: &str, method: &str) -> (Topic, String) {
@@ -63,25 +59,15 @@ fn trade(text: &str) -> (Topic, String) {
 
 fn costs(tables: &Tables, id: &str) -> String {
     let costs = &tables.costs[&TransactionId::new(id)];
-    let gain = costs
-        .realized_gain_loss
-        .map_or("-".into(), |g| g.to_string());
-    let local = costs
-        .realized_gain_loss_local
-        .map_or("-".into(), |g| g.to_string());
-    format!(
-        "{} {} {} {gain} {local}",
-        costs.gross_cost, costs.net_cost, costs.net_cost_local
-    )
+    let gain = costs.realized_gain_loss.map_or("-".into(), |g| g.to_string());
+    let local = costs.realized_gain_loss_local.map_or("-".into(), |g| g.to_string());
+    format!("{} {} {} {gain} {local}", costs.gross_cost, costs.net_cost, costs.net_cost_local)
 }
 
 /// Quantity and costs of the last history row.
 fn position(tables: &Tables) -> String {
     let (_, position) = tables.position_history.last_key_value().expect("a row");
-    format!(
-        "{} {} {}",
-        position.quantity, position.cost_basis, position.cost_basis_local
-    )
+    format!("{} {} {}", position.quantity, position.cost_basis, position.cost_basis_local)
 }
 
 #[test]
@@ -115,11 +101,7 @@ fn avco_keeps_one_pool() {
 #[test]
 fn costs_follow_the_table_by_type() {
     let cases = [
-        (
-            "BUY 10 1500 5.5",
-            "1500 1515.5 1515.5 0 0",
-            r#","accrued_interest":10"#,
-        ),
+        ("BUY 10 1500 5.5", "1500 1515.5 1515.5 0 0", r#","accrued_interest":10"#),
         (
             "BUY 100 98000 40",
             "98000 98040 98040 0 0",
@@ -162,10 +144,7 @@ fn a_debt_is_repaid_by_the_next_lot() {
     ]);
     assert_eq!(position(&tables), "30 30 30");
     let lot = &tables.lots[&Key::new("P", "S")][0];
-    assert_eq!(
-        (lot.quantity.to_string(), lot.cost.to_string()),
-        ("30".into(), "30".into())
-    );
+    assert_eq!((lot.quantity.to_string(), lot.cost.to_string()), ("30".into(), "30".into()));
 }
 
 #[test]
@@ -233,19 +212,13 @@ fn snapshots_stand_on_business_dates_from_the_first_applied_transaction() {
     let failed = tables(&messages);
     let (_, last) = failed.snapshots.last_key_value().expect("a snapshot");
     assert_eq!(last.status, ValuationStatus::Failed);
-    assert_eq!(
-        last.market_price.map(|p| p.to_string()).as_deref(),
-        Some("12")
-    );
+    assert_eq!(last.market_price.map(|p| p.to_string()).as_deref(), Some("12"));
 }
 
 #[test]
 fn versions_decide_and_at_equal_ones_the_later_message() {
-    let cases = [
-        ([("1", 2), ("2", 1)], "1"),
-        ([("1", 1), ("2", 1)], "2"),
-        ([("1", 1), ("2", 2)], "2"),
-    ];
+    let cases =
+        [([("1", 2), ("2", 1)], "1"), ([("1", 1), ("2", 1)], "2"), ([("1", 1), ("2", 2)], "2")];
     for (arrival, expected) in cases {
         let mut messages = vec![portfolio("USD", "FIFO")];
         for (quantity, version) in arrival {
@@ -260,43 +233,27 @@ fn versions_decide_and_at_equal_ones_the_later_message() {
 #[test]
 fn rejected_content_has_one_code_and_no_effect() {
     let good = trade("B 2023-01-01 BUY 1 10 0 USD");
-    let moved = (
-        Topic::RawTransactions,
-        good.1
-            .replace(r#""security_id":"S""#, r#""security_id":"X""#),
-    );
+    let moved =
+        (Topic::RawTransactions, good.1.replace(r#""security_id":"S""#, r#""security_id":"X""#));
     let cases = [
         ((Topic::RawTransactions, "{".to_owned()), "MALFORMED_JSON"),
         ((Topic::RawTransactions, "[1]".to_owned()), "MALFORMED_JSON"),
-        (
-            (Topic::RawTransactions, r#"{"price":"x"}"#.to_owned()),
-            "MISSING_FIELD",
-        ),
+        ((Topic::RawTransactions, r#"{"price":"x"}"#.to_owned()), "MISSING_FIELD"),
         (trade("B 2023-01-01 BUY true 10 0 USD"), "BAD_FIELD"),
         (trade("B yesterday GIFT 0 10 0 USD"), "BAD_FIELD"),
         (trade("B 2023-01-01 GIFT 0 10 0 USD"), "UNKNOWN_TYPE"),
         (trade("B 2023-01-01 BUY 0 1e12 0 USD"), "NUMBER_TOO_LARGE"),
-        (
-            trade("B 2023-01-01 BUY 1e-11 10 0 USD"),
-            "QUANTITY_NOT_POSITIVE",
-        ),
+        (trade("B 2023-01-01 BUY 1e-11 10 0 USD"), "QUANTITY_NOT_POSITIVE"),
         (trade("B 2023-01-01 SELL 1 -10 5 USD"), "NEGATIVE_AMOUNT"),
         (trade("B 2023-01-01 SELL 1 10 11 USD"), "FEE_EXCEEDS_GROSS"),
         (moved, "KEY_CHANGED"),
-        (
-            rate("EUR", "USD", "2023-01-01", "1e-11"),
-            "RATE_NOT_POSITIVE",
-        ),
+        (rate("EUR", "USD", "2023-01-01", "1e-11"), "RATE_NOT_POSITIVE"),
         (price("2023-01-01", "-1", "USD"), "NEGATIVE_AMOUNT"),
         (portfolio("USD", "LIFO"), "UNKNOWN_TYPE"),
     ];
     for (message, expected) in cases {
         let tables = tables(&[portfolio("USD", "FIFO"), good.clone(), message.clone()]);
-        let codes: Vec<&str> = tables
-            .dead_letters
-            .iter()
-            .map(|letter| letter.error)
-            .collect();
+        let codes: Vec<&str> = tables.dead_letters.iter().map(|letter| letter.error).collect();
         assert_eq!(codes, [expected], "{message:?}");
         assert!(position(&tables).starts_with("1 "));
     }
@@ -310,10 +267,7 @@ fn a_timeline_is_ordered_by_instant_then_rank_then_bytes() {
         trade("b 2023-01-09T22:30:00 BUY 1 1 0 USD"),
         trade("B 2023-01-09T22:30:00Z BUY 1 1 0 USD"),
     ]);
-    let order: Vec<&str> = tables
-        .position_history
-        .keys()
-        .map(|(_, place)| place.transaction_id.as_str())
-        .collect();
+    let order: Vec<&str> =
+        tables.position_history.keys().map(|(_, place)| place.transaction_id.as_str()).collect();
     assert_eq!(order, ["B", "b", "a"]);
 }

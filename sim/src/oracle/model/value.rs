@@ -27,15 +27,9 @@ impl Inputs {
     /// The snapshot of a key that holds `position` at the end of `day`; none without its instrument.
     pub(super) fn value(&self, key: &Key, position: Position, day: Date) -> Option<Valued> {
         let instrument = &self.instruments.get(&key.security_id)?.instrument.currency;
-        let base = &self
-            .portfolios
-            .get(&key.portfolio_id)?
-            .portfolio
-            .base_currency;
-        let quoted = self
-            .prices
-            .get(&key.security_id)
-            .and_then(|dates| dates.range(..=day).next_back());
+        let base = &self.portfolios.get(&key.portfolio_id)?.portfolio.base_currency;
+        let quoted =
+            self.prices.get(&key.security_id).and_then(|dates| dates.range(..=day).next_back());
         let Some((quoted_on, row)) = quoted else {
             return Some(Valued {
                 position,
@@ -51,12 +45,7 @@ impl Inputs {
             Some(_) if *quoted_on == day => ValuationStatus::ValuedCurrent,
             Some(_) => ValuationStatus::ValuedStale,
         };
-        Some(Valued {
-            position,
-            market_price: Some(row.price.price),
-            values,
-            status,
-        })
+        Some(Valued { position, market_price: Some(row.price.price), values, status })
     }
 
     fn values(
