@@ -19,7 +19,7 @@ use super::Network;
 
 impl Network {
     /// Resets every connection between two processes, at both ends at once.
-    pub(super) fn reset(&mut self, a: u16, b: u16) {
+    pub(in crate::world) fn reset(&mut self, a: u16, b: u16) {
         for (here, there) in [(a, b), (b, a)] {
             for (local, peer) in self.connections(here) {
                 if process_at(peer.ip()) == there {
@@ -30,7 +30,7 @@ impl Network {
     }
 
     /// The connections of a process that is about to die: (its end, the other end).
-    pub(super) fn connections(&self, process: u16) -> Vec<(SocketAddr, SocketAddr)> {
+    pub(in crate::world) fn connections(&self, process: u16) -> Vec<(SocketAddr, SocketAddr)> {
         if self.guard.is_none() {
             return Vec::new();
         }
@@ -44,7 +44,7 @@ impl Network {
 
     /// Buries a process whose tasks have been dropped: discards its packets, frees its ports and
     /// resets the connections that it had.
-    pub(super) fn bury(
+    pub(in crate::world) fn bury(
         &mut self,
         now: u64,
         process: u16,
