@@ -1,1 +1,1 @@
-//! Shared pieces of the integration tests.
+//! Nothing: the package exists for its one integration binary, which opens in `main.rs`.

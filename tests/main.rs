@@ -1,1 +1,8 @@
-//! The one integration-test binary.
+//! The integration tests, as one binary, so that the workspace is linked once.
+//!
+//! What is tested here is what no crate can test alone: the repository itself ([`tidy`]) and the
+//! binary on folders of inputs ([`feed_cases`]).
+
+mod feed_cases;
+mod support;
+mod tidy;
