@@ -1,3 +1,7 @@
 //! What a run writes and how it is shown.
 
+pub mod meters;
 pub mod recording;
+pub mod store;
+pub mod summary;
+pub mod thresholds;

@@ -25,8 +25,6 @@ pub(super) enum Due {
     Timer(u32),
     /// The first packet of a link arrives: source and destination process.
     Link(u16, u16),
-    /// Acknowledgements have been delayed long enough.
-    Sweep,
 }
 
 /// A timer that was armed.
@@ -103,11 +101,6 @@ impl Timers {
         self.push(at, Due::Link(from, to));
     }
 
-    /// The sockets are swept at that time at the latest.
-    pub(super) fn sweep_at(&mut self, at: u64) {
-        self.push(at, Due::Sweep);
-    }
-
     /// The timer now wakes this waker.
     pub(super) fn rewake(&mut self, key: TimerKey, waker: &Waker) {
         if let Some(slot) = self.slot_of(key)
@@ -126,7 +119,7 @@ impl Timers {
             self.forgotten += 1;
         }
         if self.forgotten > SWEEP_MIN && self.forgotten * 2 > self.heap.len() {
-            self.clean();
+            self.sweep();
         }
     }
 
@@ -157,7 +150,7 @@ impl Timers {
                 self.release(slot);
                 waker
             }
-            Due::Link(..) | Due::Sweep => None,
+            Due::Link(..) => None,
         };
         Some((entry.due, waker))
     }
@@ -178,7 +171,7 @@ impl Timers {
         self.free.push(slot);
     }
 
-    fn clean(&mut self) {
+    fn sweep(&mut self) {
         let (slots, free) = (&mut self.slots, &mut self.free);
         self.heap.retain(|entry| match entry.due {
             Due::Timer(slot) if slots[slot as usize].waker.is_none() => {

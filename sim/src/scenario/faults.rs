@@ -1,0 +1,360 @@
+//! `[[faults]]`: what goes wrong, as a file says it, and the concrete faults that a seed makes of it.
+//!
+//! A file names processes by instance (`outbox-dispatcher-1`), by kind (`outbox-dispatcher`: the
+//! seed draws one) or as `any` (any instance of the engine). Between groups a kind means all of its
+//! instances, and `all` everybody else.
+//!
+//! # Invariants
+//! - A field that its kind of fault does not use is an error, not a silent no-op.
+
+use backdate_engine::runtime::ProcessKind;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
+
+use super::duration::{Millis, When};
+use super::format::ClusterSpec;
+use super::plan::PlannedFault;
+use super::{points, problem};
+use crate::world::faults::Fault;
+use crate::world::random::{below, stream};
+
+/// Kinds of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// Dies at any instruction; with `point`, at a named one.
+    Crash,
+    /// Freezes.
+    Pause,
+    /// Dies again and again.
+    RestartLoop,
+    /// Clock off by a constant.
+    ClockSkew,
+    /// Clock too fast or too slow.
+    ClockDrift,
+    /// Clock jumps.
+    ClockJump,
+    /// Slow link.
+    LinkDelay,
+    /// All links of a process are slow.
+    LatencySpike,
+    /// Two groups do not reach each other.
+    Partition,
+    /// One group does not reach another.
+    PartitionOneWay,
+    /// A link is cut and healed again and again.
+    Flapping,
+    /// Connections break.
+    ConnectionReset,
+}
+
+/// `[[faults]]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultSpec {
+    /// What.
+    pub kind: FaultKind,
+    /// When, since the storm began.
+    pub at: When,
+    /// Whom it hits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<SmolStr>,
+    /// The other end, or the other group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<SmolStr>,
+    /// Crash point: a name, or `all PROCESS` for one crash at each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<String>,
+    /// On which passes of the point, one crash each; drawn from 1 to 4 if absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passes: Vec<u64>,
+    /// How long the point is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Millis>,
+    /// How long the process stays down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down: Option<Millis>,
+    /// How long the fault lasts, or how long each cut lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lasts: Option<Millis>,
+    /// How long a process lives, or a link is whole, between two blows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub between: Option<Millis>,
+    /// How often, in one fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
+    /// Added latency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<Millis>,
+    /// Error of a clock in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset_ms: Option<i64>,
+    /// Error of a clock's speed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ppm: Option<i64>,
+    /// How many faults of this kind, each drawn anew.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub repeat: u32,
+    /// Pause between the beginnings of two (of `repeat`, `passes` and `all PROCESS`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Millis>,
+}
+
+/// A field of a fault and what is wrong with it.
+pub type FaultProblem = (&'static str, String);
+
+impl FaultSpec {
+    /// The concrete faults of the entry with that number.
+    pub fn expand(
+        &self,
+        seed: u64,
+        number: usize,
+        cluster: &ClusterSpec,
+        storm: Millis,
+    ) -> Result<Vec<PlannedFault>, FaultProblem> {
+        self.refuse_unused_fields()?;
+        let mut rng = stream(seed, &format!("faults/{number}/at"));
+        // A fault that begins with the end of the storm would not be seen.
+        let first_ms = match self.at {
+            When::At(at) if at > storm => {
+                return Err(("at", format!("= {at}: must be at most the storm, {storm}")));
+            }
+            When::At(at) => at.0,
+            When::Drawn => below(&mut rng, (storm.0 * 9 / 10).max(1)),
+        };
+        let blows = self.blows()?;
+        let mut planned = Vec::new();
+        for (index, blow) in blows.iter().enumerate() {
+            let mut rng = stream(seed, &format!("faults/{number}/{index}"));
+            let at_ms = match (self.at, self.every) {
+                (When::Drawn, None) if index > 0 => below(&mut rng, (storm.0 * 9 / 10).max(1)),
+                (_, every) => first_ms + every.unwrap_or_default().0 * index as u64,
+            };
+            let mut draw = Draw { rng: &mut rng, cluster };
+            let fault = match blow {
+                Some((point, pass)) => self.at_point(point, *pass, &mut draw, storm)?,
+                None => self.build(&mut draw)?,
+            };
+            planned.push(PlannedFault { at_ms, fault });
+        }
+        Ok(planned)
+    }
+
+    /// One entry for each fault; with the point and the pass, if it is at a point.
+    fn blows(&self) -> Result<Vec<Option<(points::Point, Option<u64>)>>, FaultProblem> {
+        let Some(point) = &self.point else {
+            return Ok(vec![None; self.repeat as usize]);
+        };
+        let passes: Vec<Option<u64>> = if self.passes.is_empty() {
+            vec![None; self.repeat as usize]
+        } else {
+            self.passes.iter().copied().map(Some).collect()
+        };
+        if self.passes.contains(&0) {
+            return Err(("passes", "holds 0: passes count from 1".into()));
+        }
+        let points = points::select(point).map_err(|why| ("point", why))?;
+        let at_pass = |pass: Option<u64>| points.iter().map(move |p| Some((p.clone(), pass)));
+        Ok(passes.into_iter().flat_map(at_pass).collect())
+    }
+
+    fn at_point(
+        &self,
+        point: &points::Point,
+        pass: Option<u64>,
+        draw: &mut Draw<'_>,
+        storm: Millis,
+    ) -> Result<Fault, FaultProblem> {
+        let process = match &self.process {
+            Some(name) => draw.one("process", name)?,
+            None => draw.instance_of(point.host()),
+        };
+        Ok(Fault::CrashAtPoint {
+            process,
+            kind: point.process.into(),
+            call: point.call.into(),
+            side: point.side,
+            pass: pass.unwrap_or_else(|| 1 + below(draw.rng, 4)),
+            within_ms: self.within.unwrap_or(storm).0,
+            down_ms: self.down.unwrap_or(Millis(500)).0,
+        })
+    }
+
+    fn build(&self, draw: &mut Draw<'_>) -> Result<Fault, FaultProblem> {
+        let need = |field, value: Option<Millis>| {
+            value.map(|ms| ms.0).ok_or((field, "is missing: this kind of fault needs it".into()))
+        };
+        let process = self.process.as_deref();
+        let process = process.ok_or(("process", "is missing: whom does it hit?".to_owned()))?;
+        let other = self.other.as_deref().ok_or(("other", "is missing: the other end".to_owned()));
+        let times = self.times.unwrap_or(3);
+        let for_ms = || need("lasts", self.lasts);
+        let down_ms = self.down.unwrap_or(Millis(1_000)).0;
+        let between = self.between.unwrap_or(Millis(1_000)).0;
+        Ok(match self.kind {
+            FaultKind::Crash => Fault::Crash { process: draw.one("process", process)?, down_ms },
+            FaultKind::Pause => {
+                Fault::Pause { process: draw.one("process", process)?, for_ms: for_ms()? }
+            }
+            FaultKind::RestartLoop => Fault::RestartLoop {
+                process: draw.one("process", process)?,
+                times,
+                up_ms: between,
+                down_ms,
+            },
+            FaultKind::ClockSkew => Fault::ClockSkew {
+                process: draw.one("process", process)?,
+                offset_ms: self.offset_ms.unwrap_or(5_000),
+                for_ms: for_ms()?,
+            },
+            FaultKind::ClockDrift => Fault::ClockDrift {
+                process: draw.one("process", process)?,
+                ppm: self.ppm.unwrap_or(10_000),
+                for_ms: for_ms()?,
+            },
+            FaultKind::ClockJump => Fault::ClockJump {
+                process: draw.one("process", process)?,
+                offset_ms: self.offset_ms.unwrap_or(-5_000),
+                times,
+                every_ms: between,
+            },
+            FaultKind::LinkDelay => {
+                let extra = need("extra", self.extra)?;
+                Fault::LinkDelay {
+                    a: draw.one("process", process)?,
+                    b: draw.one("other", other?)?,
+                    min_ms: extra / 2,
+                    max_ms: extra,
+                    for_ms: for_ms()?,
+                }
+            }
+            FaultKind::LatencySpike => Fault::LatencySpike {
+                process: draw.one("process", process)?,
+                extra_ms: need("extra", self.extra)?,
+                for_ms: for_ms()?,
+            },
+            FaultKind::Partition => {
+                let a = draw.group("process", process, &[])?;
+                Fault::Partition { b: draw.group("other", other?, &a)?, a, for_ms: for_ms()? }
+            }
+            FaultKind::PartitionOneWay => {
+                let from = draw.group("process", process, &[])?;
+                let to = draw.group("other", other?, &from)?;
+                Fault::PartitionOneWay { from, to, for_ms: for_ms()? }
+            }
+            FaultKind::Flapping => Fault::Flapping {
+                a: draw.one("process", process)?,
+                b: draw.one("other", other?)?,
+                times,
+                cut_ms: for_ms()?,
+                whole_ms: between,
+            },
+            FaultKind::ConnectionReset => Fault::ConnectionReset {
+                a: draw.one("process", process)?,
+                b: draw.one("other", other?)?,
+            },
+        })
+    }
+
+    fn refuse_unused_fields(&self) -> Result<(), FaultProblem> {
+        use FaultKind as K;
+        let kind = self.kind;
+        let used_by: [(&'static str, bool, &[FaultKind]); 10] = [
+            ("point", self.point.is_some(), &[K::Crash]),
+            ("passes", !self.passes.is_empty(), &[K::Crash]),
+            ("within", self.within.is_some(), &[K::Crash]),
+            ("down", self.down.is_some(), &[K::Crash, K::RestartLoop]),
+            (
+                "other",
+                self.other.is_some(),
+                &[K::LinkDelay, K::Partition, K::PartitionOneWay, K::Flapping, K::ConnectionReset],
+            ),
+            ("between", self.between.is_some(), &[K::RestartLoop, K::ClockJump, K::Flapping]),
+            ("times", self.times.is_some(), &[K::RestartLoop, K::ClockJump, K::Flapping]),
+            ("extra", self.extra.is_some(), &[K::LinkDelay, K::LatencySpike]),
+            ("offset_ms", self.offset_ms.is_some(), &[K::ClockSkew, K::ClockJump]),
+            ("ppm", self.ppm.is_some(), &[K::ClockDrift]),
+        ];
+        for (field, is_set, kinds) in used_by {
+            if is_set && !kinds.contains(&kind) {
+                return Err((field, "does nothing for this kind of fault: take it out".into()));
+            }
+        }
+        let needs_point = !self.passes.is_empty() || self.within.is_some();
+        if needs_point && self.point.is_none() {
+            return Err(("point", "is missing: `passes` and `within` belong to a point".into()));
+        }
+        if self.lasts.is_some() && [K::Crash, K::RestartLoop, K::ClockJump].contains(&kind) {
+            return Err(("lasts", "does nothing for this kind of fault: take it out".into()));
+        }
+        if self.repeat == 0 {
+            return Err(("repeat", "= 0: must be at least 1".into()));
+        }
+        Ok(())
+    }
+}
+
+/// Draws processes.
+struct Draw<'a> {
+    rng: &'a mut ChaCha8Rng,
+    cluster: &'a ClusterSpec,
+}
+
+impl Draw<'_> {
+    fn instance_of(&mut self, kind: ProcessKind) -> SmolStr {
+        let number = 1 + below(self.rng, u64::from(self.cluster.instances(kind).max(1)));
+        format_smolstr!("{kind}-{number}")
+    }
+
+    fn pick(&mut self, mut names: Vec<SmolStr>) -> SmolStr {
+        let index = below(self.rng, names.len() as u64);
+        names.swap_remove(usize::try_from(index).expect("below the length of a list"))
+    }
+
+    fn one(&mut self, field: &'static str, name: &str) -> Result<SmolStr, FaultProblem> {
+        if name == "any" {
+            let engine = self.cluster.engine_processes();
+            return Ok(self.pick(engine));
+        }
+        let named = self.group(field, name, &[])?;
+        Ok(self.pick(named))
+    }
+
+    fn group(
+        &mut self,
+        field: &'static str,
+        name: &str,
+        without: &[SmolStr],
+    ) -> Result<Vec<SmolStr>, FaultProblem> {
+        let mut everybody = self.cluster.engine_processes();
+        everybody.extend((1..=self.cluster.brokers).map(|n| format_smolstr!("kafka-{n}")));
+        everybody.push("postgres".into());
+        let kind_of = |process: &SmolStr| match process.rsplit_once('-') {
+            Some((kind, number)) if number.bytes().all(|b| b.is_ascii_digit()) => kind.to_owned(),
+            _ => process.to_string(),
+        };
+        let mut found = everybody.clone();
+        found.retain(|process| match name {
+            "all" => !without.contains(process),
+            _ => process == name || kind_of(process) == name,
+        });
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let mut candidates: Vec<String> = everybody.iter().map(kind_of).collect();
+        candidates.dedup();
+        candidates.extend(everybody.iter().map(|process| process.to_string()));
+        let cure = problem::hint(name, candidates.iter().map(String::as_str));
+        Err((field, format!("= {name:?}: no such process in this cluster: {cure}")))
+    }
+}
+
+fn once() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_once(repeat: &u32) -> bool {
+    *repeat == 1
+}

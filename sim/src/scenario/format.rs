@@ -1,0 +1,164 @@
+//! The scenario file: its sections and fields.
+//!
+//! Data only; the workload is in [`workload`]. Ranges are checked in `validate`, because a check there can name the line.
+//!
+//! # Invariants
+//! - No section accepts a key that it does not know.
+
+pub mod workload;
+
+use std::collections::BTreeMap;
+
+use backdate_engine::ports::log::Topic;
+use backdate_engine::runtime::{Knobs, ProcessKind};
+use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
+
+pub use workload::Workload;
+
+use super::duration::Millis;
+use super::expect::Expect;
+use super::faults::FaultSpec;
+
+/// A scenario file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Short name, as in its path.
+    pub name: String,
+    /// One sentence: what it shows.
+    pub about: String,
+    /// Where it can run.
+    #[serde(default = "Scenario::on_sim")]
+    pub on: Vec<On>,
+    /// Expressions over `summary.json`, e.g. `catch_up_seconds <= 120`.
+    #[serde(default)]
+    pub thresholds: Vec<String>,
+    /// Brokers and instances.
+    #[serde(default)]
+    pub cluster: ClusterSpec,
+    /// Inputs and readers.
+    pub workload: Workload,
+    /// What goes wrong.
+    #[serde(default)]
+    pub faults: Vec<FaultSpec>,
+    /// How long.
+    pub phases: Phases,
+    /// What must have happened.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+impl Scenario {
+    fn on_sim() -> Vec<On> {
+        vec![On::Sim]
+    }
+}
+
+/// A world that a scenario runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum On {
+    /// The simulator.
+    Sim,
+    /// Real services.
+    Real,
+}
+
+/// `[cluster]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterSpec {
+    /// Broker processes.
+    pub brokers: u32,
+    /// Partitions of a topic.
+    pub partitions: u32,
+    /// Partitions of topics that differ.
+    pub topics: BTreeMap<Topic, u32>,
+    /// Instances.
+    pub persistence: u32,
+    /// Instances.
+    #[serde(rename = "position-calculator")]
+    pub position_calculator: u32,
+    /// Instances.
+    #[serde(rename = "price-watcher")]
+    pub price_watcher: u32,
+    /// Instances.
+    #[serde(rename = "valuation-scheduler")]
+    pub valuation_scheduler: u32,
+    /// Instances.
+    #[serde(rename = "reprocessing-worker")]
+    pub reprocessing_worker: u32,
+    /// Instances.
+    #[serde(rename = "position-valuation-calculator")]
+    pub position_valuation_calculator: u32,
+    /// Instances.
+    #[serde(rename = "outbox-dispatcher")]
+    pub outbox_dispatcher: u32,
+    /// Knobs of all instances.
+    pub knobs: Knobs,
+}
+
+impl Default for ClusterSpec {
+    fn default() -> Self {
+        Self {
+            brokers: 1,
+            partitions: 4,
+            topics: BTreeMap::new(),
+            persistence: 1,
+            position_calculator: 1,
+            price_watcher: 1,
+            valuation_scheduler: 1,
+            reprocessing_worker: 1,
+            position_valuation_calculator: 1,
+            outbox_dispatcher: 1,
+            knobs: Knobs::default(),
+        }
+    }
+}
+
+impl ClusterSpec {
+    /// Instances of a process.
+    pub fn instances(&self, kind: ProcessKind) -> u32 {
+        match kind {
+            ProcessKind::Persistence => self.persistence,
+            ProcessKind::PositionCalculator => self.position_calculator,
+            ProcessKind::PriceWatcher => self.price_watcher,
+            ProcessKind::ValuationScheduler => self.valuation_scheduler,
+            ProcessKind::ReprocessingWorker => self.reprocessing_worker,
+            ProcessKind::PositionValuationCalculator => self.position_valuation_calculator,
+            ProcessKind::OutboxDispatcher => self.outbox_dispatcher,
+        }
+    }
+
+    /// Names of the engine's processes.
+    pub fn engine_processes(&self) -> Vec<SmolStr> {
+        let names = |kind: &ProcessKind| {
+            let kind = *kind;
+            (1..=self.instances(kind)).map(move |n| format_smolstr!("{kind}-{n}"))
+        };
+        ProcessKind::ALL.iter().flat_map(names).collect()
+    }
+}
+
+/// `[phases]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Phases {
+    /// The initial state must have settled by then.
+    #[serde(default = "two_minutes")]
+    pub warmup_limit: Millis,
+    /// Load and faults.
+    pub storm: Millis,
+    /// Everything must have converged by then, as long as there is progress.
+    #[serde(default = "ten_minutes")]
+    pub calm_limit: Millis,
+}
+
+fn two_minutes() -> Millis {
+    Millis(120_000)
+}
+
+fn ten_minutes() -> Millis {
+    Millis(600_000)
+}
