@@ -1,7 +1,7 @@
 //! The engine's store port over connections to the simulated server.
 //!
-//! It refuses to hide a lost connection: an open transaction is gone (`Disconnected`), a commit or a
-//! statement of its own that was not answered may have happened (`UnknownOutcome`).
+//! It refuses to hide a lost connection: an open transaction is gone (`Disconnected`), a commit or
+//! a statement of its own that was not answered may have happened (`UnknownOutcome`).
 //!
 //! # Invariants
 //! - A connection goes back to the pool only when no transaction is open on it and no answer is
@@ -125,8 +125,8 @@ impl Store for Client {
     }
 }
 
-/// A transaction. It takes a connection for its first statement; dropped while it is open, it closes
-/// the connection, and the server rolls back.
+/// A transaction. It takes a connection for its first statement; dropped while it is open, it
+/// closes the connection, and the server rolls back.
 pub struct Open {
     client: Client,
     lease: Option<Lease>,

@@ -1,7 +1,7 @@
 //! A simulated PostgreSQL: one primary, READ COMMITTED, and the engine's store port on it.
 //!
-//! [`core`] knows tables, locks and transactions; [`schema`] the engine's tables; [`statements`] each
-//! statement of the port; [`server`] is the process, [`client`] the port.
+//! [`core`] knows tables, locks and transactions; [`schema`] the engine's tables; [`statements`]
+//! each statement of the port; [`server`] is the process, [`client`] the port.
 //!
 //! It refuses to model what the engine's hot tables do without: foreign keys, savepoints, other
 //! isolation levels.

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 /// Costs and limits of the database server.
 ///
-/// The defaults are those of a PostgreSQL 15 on two cores with a disk that syncs in 0.16 ms: a short
-/// statement takes some 60 us of a worker, a row 2 us (320,000 to 450,000 rows a second by COPY on
-/// two connections), a commit 200 us.
+/// The defaults are those of a PostgreSQL 15 on two cores with a disk that syncs in 0.16 ms: a
+/// short statement takes some 60 us of a worker, a row 2 us (320,000 to 450,000 rows a second by
+/// COPY on two connections), a commit 200 us.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Profile {

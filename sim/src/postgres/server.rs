@@ -8,8 +8,8 @@
 //!
 //! # Invariants
 //! - A commit is visible, durable and recorded at one instant, before it is answered.
-//! - Service time is spent by a worker: of a statement after its effect, of a commit before it, with
-//!   the locks held in both cases.
+//! - Service time is spent by a worker: of a statement after its effect, of a commit before it,
+//!   with the locks held in both cases.
 
 use std::pin::pin;
 use std::rc::Rc;

@@ -1,12 +1,12 @@
 //! A session: one client's transaction, statement by statement, at READ COMMITTED.
 //!
-//! A statement reads all that it needs in one go when it starts: that is its snapshot. Then it locks
-//! row by row, and may wait. After a wait only the locked row is read again, in its newest version,
-//! and its predicate is checked on that; what was joined, filtered or sub-selected stays as old as
-//! it was, and a row that did not match at the start is not visited.
+//! A statement reads all that it needs in one go when it starts: that is its snapshot. Then it
+//! locks row by row, and may wait. After a wait only the locked row is read again, in its newest
+//! version, and its predicate is checked on that; what was joined, filtered or sub-selected stays
+//! as old as it was, and a row that did not match at the start is not visited.
 //!
-//! It refuses to go on after an error: the transaction is rolled back at once and its locks are free
-//! (PostgreSQL releases them too, and then answers 25P02 until the ROLLBACK).
+//! It refuses to go on after an error: the transaction is rolled back at once and its locks are
+//! free (PostgreSQL releases them too, and then answers 25P02 until the ROLLBACK).
 //!
 //! # Invariants
 //! - A session that is dropped leaves no lock, no waiter and no uncommitted version.

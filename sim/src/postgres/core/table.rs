@@ -118,11 +118,11 @@ impl<R: Record> Table<R> {
     }
 
     /// Visible versions in primary-key order.
-    pub fn range<'a>(
-        &'a self,
+    pub fn range(
+        &self,
         range: impl RangeBounds<R::Pk>,
         tx: TxId,
-    ) -> impl DoubleEndedIterator<Item = &'a Version<R>> {
+    ) -> impl DoubleEndedIterator<Item = &Version<R>> {
         self.rows.range(range).filter_map(move |(_, slot)| slot.visible(tx))
     }
 

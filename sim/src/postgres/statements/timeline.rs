@@ -100,7 +100,7 @@ impl Run for ReadTimelineRates {
                 key: row.key.clone(),
                 place: row.place.clone(),
                 trade_currency: row.terms.trade_currency.clone(),
-                fx: row.outcome.as_ref()?.fx.clone(),
+                fx: row.outcome.as_ref()?.fx,
             })
         }
         Ok(session.read(|view| {

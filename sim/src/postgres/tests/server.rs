@@ -224,7 +224,8 @@ fn a_statement_costs_its_rows_and_waits_for_a_worker() {
         // A written and a returned row, a commit, and a round trip of 0.2 to 0.4 ms.
         assert!((6_400..6_700).contains(&took(begin)), "{}", took(begin));
         let begin = stage.process.now();
-        futures_util::future::join(a.query(insert("B")), b.query(insert("C"))).await;
+        let both = futures_util::future::join(a.query(insert("B")), b.query(insert("C"))).await;
+        assert!(both.0.is_ok() && both.1.is_ok());
         assert!((12_600..12_900).contains(&took(begin)), "{}", took(begin));
         stage.server.slow_disk(3.0);
         let begin = stage.process.now();

@@ -1,6 +1,7 @@
 //! Statements of persistence, fan-out, timeline, outbox and readers.
 
 use backdate_engine::domain::ids::{Epoch, Key};
+use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::StoreError;
 use backdate_engine::ports::store::rows::{Subject, TriggerRow};
 use backdate_engine::ports::store::statements::{
@@ -19,8 +20,10 @@ use super::fixtures::{
 };
 use super::{Bench, run, simulate};
 
-async fn scan(bench: &Bench, subject: Subject, after: Option<&Key>, limit: u32) -> Vec<Key> {
-    bench.run(ScanKeys { subject, after: after.cloned(), limit }).await
+async fn finds(bench: &Bench, subject: Subject, after: Option<&Key>, limit: u32, keys: &[&Key]) {
+    let scan = ScanKeys { subject: subject.clone(), after: after.cloned(), limit };
+    let found = bench.run(scan).await;
+    assert_eq!(found.iter().collect::<Vec<_>>(), keys, "{subject} after {after:?}");
 }
 
 #[test]
@@ -38,50 +41,47 @@ fn a_new_key_starts_before_its_first_transaction_or_at_the_latest_date_if_that_i
 }
 
 #[test]
-fn scans_find_the_keys_that_use_a_subject() {
+fn scans_find_the_keys_of_a_security_a_portfolio_or_the_calendar() {
     simulate(|bench| async move {
-        let [a1, a2, b1, c3] =
-            [("A", "S1"), ("A", "S2"), ("B", "S1"), ("C", "S3")].map(|(p, s)| key(p, s));
-        bench.add_keys(&[&a1, &a2, &b1, &c3]).await;
+        let [a1, a2, b1] = [("A", "S1"), ("A", "S2"), ("B", "S1")].map(|(p, s)| key(p, s));
+        bench.add_keys(&[&a1, &a2, &b1]).await;
+        let (s1, a) = (Subject::Security("S1".into()), Subject::Portfolio("A".into()));
+        finds(&bench, s1.clone(), None, 9, &[&a1, &b1]).await;
+        finds(&bench, s1.clone(), None, 1, &[&a1]).await;
+        finds(&bench, s1, Some(&a1), 9, &[&b1]).await;
+        finds(&bench, Subject::Calendar, None, 9, &[&a1, &a2, &b1]).await;
+        finds(&bench, Subject::Calendar, Some(&a1), 1, &[&a2]).await;
+        finds(&bench, a.clone(), None, 9, &[&a1, &a2]).await;
+        finds(&bench, a.clone(), Some(&a1), 9, &[&a2]).await;
+        finds(&bench, a, Some(&b1), 9, &[]).await;
+    });
+}
+
+#[test]
+fn scans_find_the_keys_whose_look_ups_consult_a_pair() {
+    simulate(|bench| async move {
+        let (a1, a2, c3) = (key("A", "S1"), key("A", "S2"), key("C", "S3"));
+        bench.add_keys(&[&a1, &a2, &c3]).await;
         let pair = |a: &str, b: &str| Subject::Pair(currency(a), currency(b));
-        assert_eq!(
-            scan(&bench, Subject::Security("S1".into()), None, 9).await,
-            [a1.clone(), b1.clone()]
-        );
-        assert_eq!(scan(&bench, Subject::Security("S1".into()), Some(&a1), 9).await, [b1.clone()]);
-        assert_eq!(scan(&bench, Subject::Calendar, Some(&a1), 2).await, [a2.clone(), b1.clone()]);
-        assert_eq!(
-            scan(&bench, Subject::Portfolio("A".into()), None, 9).await,
-            [a1.clone(), a2.clone()]
-        );
-        assert_eq!(scan(&bench, Subject::Portfolio("A".into()), Some(&a1), 9).await, [a2.clone()]);
-        assert!(scan(&bench, pair("USD", "EUR"), None, 9).await.is_empty(), "nothing is known");
+        finds(&bench, pair("USD", "EUR"), None, 9, &[]).await;
 
         bench.run(UpsertPortfolios { rows: vec![portfolio("A", "CHF")] }).await;
         let rows = vec![transaction("T1", &a1, 1, "USD"), transaction("T2", &c3, 1, "USD")];
         bench.run(InsertTransactions { rows }).await;
-        for subject in
-            [pair("USD", "CHF"), pair("CHF", "USD"), pair("EUR", "USD"), pair("CHF", "EUR")]
-        {
-            assert_eq!(scan(&bench, subject.clone(), None, 9).await, [a1.clone()], "{subject}");
+        for (a, b) in [("USD", "CHF"), ("CHF", "USD"), ("EUR", "USD"), ("CHF", "EUR")] {
+            finds(&bench, pair(a, b), None, 9, &[&a1]).await;
         }
         bench.run(UpsertInstruments { rows: vec![instrument("S3", "SEK")] }).await;
         bench.run(UpsertPrices { rows: vec![price("S3", 1, "NOK", 1)] }).await;
-        assert_eq!(
-            scan(&bench, pair("NOK", "SEK"), None, 9).await,
-            [c3.clone()],
-            "price to instrument"
-        );
-        assert!(scan(&bench, pair("USD", "SEK"), None, 9).await.is_empty(), "C has no base");
+        // Price to instrument; C has no base yet.
+        finds(&bench, pair("NOK", "SEK"), None, 9, &[&c3]).await;
+        finds(&bench, pair("USD", "SEK"), None, 9, &[]).await;
         bench.run(UpsertPortfolios { rows: vec![portfolio("C", "GBP")] }).await;
-        assert_eq!(
-            scan(&bench, pair("GBP", "SEK"), None, 9).await,
-            [c3.clone()],
-            "instrument to base"
-        );
-        assert_eq!(scan(&bench, pair("USD", "EUR"), None, 9).await, [a1.clone(), c3.clone()]);
-        assert_eq!(scan(&bench, pair("USD", "EUR"), Some(&a1), 9).await, [c3]);
-        assert_eq!(scan(&bench, pair("USD", "EUR"), None, 1).await, [a1]);
+        // Instrument to base, and the legs through EUR.
+        finds(&bench, pair("GBP", "SEK"), None, 9, &[&c3]).await;
+        finds(&bench, pair("USD", "EUR"), None, 9, &[&a1, &c3]).await;
+        finds(&bench, pair("USD", "EUR"), Some(&a1), 9, &[&c3]).await;
+        finds(&bench, pair("USD", "EUR"), None, 1, &[&a1]).await;
     });
 }
 
@@ -166,11 +166,12 @@ async fn three_epochs(bench: &Bench, k: &Key) {
     bench.run(CopySnapshots { rows: rows.collect() }).await;
 }
 
-fn survivors(tables: &Tables) -> (Vec<(u32, i64)>, Vec<(i32, u32)>) {
-    let day = |date: backdate_engine::domain::time::Date| date.days() - date_zero();
-    let history = tables.history.dump().map(|row| (row.epoch.0, i64::from(day(row.place.date()))));
+/// Day and epoch of each row of history, and of each snapshot.
+fn survivors(tables: &Tables) -> [Vec<(i32, u32)>; 2] {
+    let day = |date: Date| date.days() - date_zero();
+    let history = tables.history.dump().map(|row| (day(row.place.date()), row.epoch.0));
     let snapshots = tables.snapshots.dump().map(|row| (day(row.date), row.epoch.0));
-    (history.collect(), snapshots.collect())
+    [history.collect(), snapshots.collect()]
 }
 
 fn date_zero() -> i32 {
@@ -183,13 +184,13 @@ fn pruning_deletes_what_a_later_epoch_has_rebuilt_and_nothing_newer() {
         let k = key("P", "S");
         three_epochs(&bench, &k).await;
         bench.run(PruneEpochs { keys: vec![(k.clone(), Epoch(2))] }).await;
-        let (history, snapshots) = survivors(&bench.backend.storage.borrow().tables);
-        assert_eq!(history, [(0, 2), (0, 4), (3, 4), (1, 6), (2, 9)]);
+        let [history, snapshots] = survivors(&bench.backend.storage.borrow().tables);
+        assert_eq!(history, [(2, 0), (4, 0), (4, 3), (6, 1), (9, 2)]);
         let expected = [(2, 0), (3, 0), (4, 0), (5, 1), (6, 1), (7, 1), (8, 2), (9, 2)];
         assert_eq!(snapshots, expected);
         bench.run(PruneEpochs { keys: vec![(k.clone(), Epoch(3))] }).await;
-        let (history, snapshots) = survivors(&bench.backend.storage.borrow().tables);
-        assert_eq!(history, [(0, 2), (3, 4)]);
+        let [history, snapshots] = survivors(&bench.backend.storage.borrow().tables);
+        assert_eq!(history, [(2, 0), (4, 3)]);
         assert_eq!(snapshots, [(2, 0)]);
     });
 }

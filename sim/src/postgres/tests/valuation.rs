@@ -25,8 +25,9 @@ async fn set(bench: &Bench, key: &Key, change: impl Fn(&mut KeyState)) {
     bench.run(UpdateKeys { rows }).await;
 }
 
-async fn due(bench: &Bench) -> Vec<Key> {
-    bench.run(FindDueKeys { after: None, limit: 10 }).await
+async fn due_are(bench: &Bench, keys: &[&Key]) {
+    let found = bench.run(FindDueKeys { after: None, limit: 10 }).await;
+    assert_eq!(found.iter().collect::<Vec<_>>(), keys);
 }
 
 #[test]
@@ -34,28 +35,30 @@ fn due_keys_are_behind_without_replay_or_job() {
     simulate(|bench| async move {
         let [a, b, c] = ["S1", "S2", "S3"].map(|security| key("P", security));
         bench.add_keys(&[&a, &b, &c]).await;
-        assert!(due(&bench).await.is_empty(), "no business date, and all are current");
+        // No business date, and all are current.
+        due_are(&bench, &[]).await;
         set(&bench, &b, |state| state.status = KeyStatus::Reprocessing).await;
-        assert_eq!(due(&bench).await, [b.clone()]);
+        due_are(&bench, &[&b]).await;
         bench.add_business_dates([1]).await;
-        assert_eq!(due(&bench).await, [a.clone(), b.clone(), c.clone()]);
+        due_are(&bench, &[&a, &b, &c]).await;
         let after = FindDueKeys { after: Some(a.clone()), limit: 1 };
-        assert_eq!(bench.run(after).await, [b.clone()]);
+        assert_eq!(bench.run(after).await, std::slice::from_ref(&b));
         set(&bench, &a, |state| state.watermark_date = date(1)).await;
-        assert_eq!(due(&bench).await, [b.clone(), c.clone()]);
+        due_are(&bench, &[&b, &c]).await;
 
         let cursor = None;
         let open = ReplayRow { key: b.clone(), epoch: Epoch(1), from_date: date(1), cursor };
         bench.run(UpsertReplays { rows: vec![open] }).await;
-        assert_eq!(due(&bench).await, [c.clone()]);
+        due_are(&bench, &[&c]).await;
         bench.run(DeleteReplays { keys: vec![b.clone()] }).await;
-        assert_eq!(due(&bench).await, [b.clone(), c.clone()]);
+        due_are(&bench, &[&b, &c]).await;
 
         let jobs = vec![job(&[(&a, 0, 0), (&b, 0, 0), (&c, 0, 0)], 1, 1)];
         bench.run(InsertValuationJobs { jobs }).await;
-        assert!(due(&bench).await.is_empty());
+        due_are(&bench, &[]).await;
         set(&bench, &c, |state| state.revision = Revision(1)).await;
-        assert_eq!(due(&bench).await, [c.clone()], "the job's token is an old one");
+        // The job's token is an old one.
+        due_are(&bench, &[&c]).await;
         let backlog = bench.run(ReadBacklog {}).await;
         assert_eq!((backlog.valuation_jobs, backlog.keys_behind), (1, 2));
     });
@@ -73,7 +76,8 @@ fn a_transaction_that_has_written_finds_due_keys_by_its_own_rows() {
         run(&mut session, UpdateKeys { rows }).await.expect("held");
         let find = FindDueKeys { after: None, limit: 10 };
         assert_eq!(run(&mut session, find).await, Ok(vec![b]));
-        assert!(due(&bench).await.is_empty(), "nobody else sees it");
+        // Nobody else sees it.
+        due_are(&bench, &[]).await;
     });
 }
 
