@@ -24,6 +24,7 @@ use turmoil_net::shim::tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use turmoil_net::shim::tokio::net::{TcpListener, TcpStream};
 
 use super::network;
+use super::packet;
 use super::process::Process;
 use super::world::Shared;
 
@@ -63,31 +64,47 @@ pub struct FrameWriter {
 }
 
 /// Tells the world that a socket was touched; also when it is dropped.
-struct Touch(Rc<Shared>);
+struct Touch {
+    shared: Rc<Shared>,
+    process: u16,
+    /// The process at the other end; for a listener its own.
+    peer: u16,
+}
 
 impl Touch {
-    fn mark(&self) {
-        self.0.touched.set(true);
+    fn new(shared: &Rc<Shared>, process: u16, peer: u16) -> Self {
+        Self { shared: Rc::clone(shared), process, peer }
+    }
+
+    fn wrote(&self, bytes: usize) {
+        let now = self.shared.now.get();
+        let link = (self.process, self.peer);
+        self.shared.network.borrow_mut().wrote(now, link, bytes);
+        self.shared.touch();
     }
 }
 
 impl Drop for Touch {
     fn drop(&mut self) {
-        self.mark();
+        // The end of a stream, if it was one, waits for the window like a byte.
+        self.wrote(1);
     }
 }
 
 impl Listener {
-    pub(super) async fn bind(shared: &Rc<Shared>, port: u16) -> Result<Self> {
+    pub(super) async fn bind(shared: &Rc<Shared>, process: u16, port: u16) -> Result<Self> {
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        Ok(Self { listener: TcpListener::bind(any).await?, touch: Touch(Rc::clone(shared)) })
+        Ok(Self {
+            listener: TcpListener::bind(any).await?,
+            touch: Touch::new(shared, process, process),
+        })
     }
 
     /// The next connection.
     pub async fn accept(&mut self) -> Result<Connection> {
         let (stream, peer) = self.listener.accept().await?;
-        let peer = network::process_at(peer.ip());
-        Ok(Connection::new(&self.touch.0, stream, peer))
+        let peer = packet::process_at(peer.ip());
+        Ok(Connection::new(&self.touch.shared, stream, self.touch.process, peer))
     }
 }
 
@@ -95,13 +112,13 @@ impl Connection {
     pub(super) async fn open(
         process: &Process,
         shared: &Rc<Shared>,
-        peer: u16,
+        (index, peer): (u16, u16),
         port: u16,
     ) -> Result<Self> {
         // Marks once more when it is dropped with an abandoned connect.
-        let touch = Touch(Rc::clone(shared));
-        touch.mark();
-        let address = SocketAddr::new(network::address(peer), port);
+        let touch = Touch::new(shared, index, peer);
+        touch.wrote(0);
+        let address = SocketAddr::new(packet::address(peer), port);
         let mut connect = pin!(TcpStream::connect(address));
         let mut timeout = pin!(process.sleep(CONNECT_TIMEOUT));
         let stream = poll_fn(|cx| match connect.as_mut().poll(cx) {
@@ -111,18 +128,18 @@ impl Connection {
             }
         })
         .await?;
-        Ok(Self::new(shared, stream, peer))
+        Ok(Self::new(shared, stream, index, peer))
     }
 
-    fn new(shared: &Rc<Shared>, stream: TcpStream, peer: u16) -> Self {
+    fn new(shared: &Rc<Shared>, stream: TcpStream, process: u16, peer: u16) -> Self {
         let (read, write) = stream.into_split();
         Self {
             reader: FrameReader {
                 half: read,
                 buffer: BytesMut::new(),
-                touch: Touch(Rc::clone(shared)),
+                touch: Touch::new(shared, process, peer),
             },
-            writer: FrameWriter { half: write, touch: Touch(Rc::clone(shared)) },
+            writer: FrameWriter { half: write, touch: Touch::new(shared, process, peer) },
             peer: shared.processes.borrow().name(peer),
         }
     }
@@ -162,7 +179,7 @@ impl FrameReader {
             if let Some(frame) = self.take_frame()? {
                 return Poll::Ready(Ok(frame));
             }
-            let mut scratch = self.touch.0.scratch.borrow_mut();
+            let mut scratch = self.touch.shared.scratch.borrow_mut();
             let mut read = ReadBuf::new(&mut scratch);
             ready!(Pin::new(&mut self.half).poll_read(cx, &mut read))?;
             let filled = read.filled();
@@ -172,7 +189,7 @@ impl FrameReader {
             self.buffer.extend_from_slice(filled);
             if filled.len() >= network::RECEIVE_BUFFER / 2 {
                 // Such a read reopens the window, which the peer must be told.
-                self.touch.mark();
+                self.touch.wrote(0);
             }
         }
     }
@@ -216,19 +233,38 @@ impl FrameWriter {
             return Err(Error::from(ErrorKind::InvalidInput));
         }
         let length = u32::try_from(frame.len()).expect("at most 64 MiB");
-        self.write_all(&length.to_le_bytes()).await?;
-        self.write_all(frame).await
-    }
-
-    async fn write_all(&mut self, mut bytes: &[u8]) -> Result<()> {
+        let head = length.to_le_bytes();
+        let mut done = 0;
         poll_fn(|cx| {
-            while !bytes.is_empty() {
-                let written = ready!(Pin::new(&mut self.half).poll_write(cx, bytes))?;
-                self.touch.mark();
-                bytes = &bytes[written..];
+            while done < HEAD + frame.len() {
+                done += ready!(self.poll_write(cx, &head, frame, done))?;
             }
             Poll::Ready(Ok(()))
         })
         .await
+    }
+
+    /// Writes what follows after `done` bytes; a small frame goes with its head in one call.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &[u8; HEAD],
+        frame: &[u8],
+        done: usize,
+    ) -> Poll<Result<usize>> {
+        let half = Pin::new(&mut self.half);
+        let written = if done >= HEAD {
+            ready!(half.poll_write(cx, &frame[done - HEAD..]))?
+        } else if done == 0 && frame.len() <= COPY_MAX {
+            let mut scratch = self.touch.shared.scratch.borrow_mut();
+            let whole = &mut scratch[..HEAD + frame.len()];
+            whole[..HEAD].copy_from_slice(head);
+            whole[HEAD..].copy_from_slice(frame);
+            ready!(half.poll_write(cx, whole))?
+        } else {
+            ready!(half.poll_write(cx, &head[done..]))?
+        };
+        self.touch.wrote(written);
+        Poll::Ready(Ok(written))
     }
 }

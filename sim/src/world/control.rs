@@ -32,7 +32,7 @@ impl Control {
         if let Some(capacity) = network.capacity() {
             assert!(
                 usize::from(process) < capacity,
-                "a running world has room for {capacity} processes; add them before it runs"
+                "a running world has room for {capacity} processes; see World::reserve_processes"
             );
         }
         network.add_process();
@@ -95,7 +95,7 @@ impl Control {
     pub fn reset(&self, a: &str, b: &str) {
         let (a, b) = (self.find(a), self.find(b));
         self.0.network.borrow_mut().reset(a, b);
-        self.0.touched.set(true);
+        self.0.touch();
     }
 
     /// Sets the latency between two processes, both ways: at least, at most.
@@ -105,6 +105,7 @@ impl Control {
         let mut network = self.0.network.borrow_mut();
         network.set_latency(a, b, latency);
         network.set_latency(b, a, latency);
+        self.0.lookahead.set(network.lookahead());
     }
 
     /// Adds to the latency between two processes, both ways, until it is taken back: at least, at

@@ -11,8 +11,17 @@ use turmoil_net::Packet;
 
 use super::random;
 
+/// Writes to one connection within this time may become one packet; the first of them is late by
+/// at most as much.
+pub(super) const LOOKAHEAD_MAX: u64 = 1_000_000;
+
 /// Bounds of a latency in nanoseconds: at least, at most.
 pub(super) type Latency = (u64, u64);
+
+/// How long packets may wait before they are collected, on a link of that latency at least.
+pub(super) fn lookahead(min: Duration) -> u64 {
+    nanos((min, min)).0.min(LOOKAHEAD_MAX)
+}
 
 /// See the module.
 #[derive(Default)]
@@ -25,6 +34,8 @@ pub(super) struct Link {
     pub(super) cuts: u32,
     /// Whether the queue of what will happen has an entry for the link.
     pub(super) armed: bool,
+    /// When something was last written that is to go over the link.
+    pub(super) written_at: u64,
     last_arrival: u64,
     packets: VecDeque<(u64, Packet)>,
 }
@@ -43,9 +54,15 @@ impl Link {
         Self { latency, ..Self::default() }
     }
 
-    /// Puts a packet on the link; when it arrives, if no cut holds it.
-    pub(super) fn push(&mut self, now: u64, packet: Packet, rng: &mut ChaCha8Rng) -> u64 {
-        let at = (now + self.draw(rng)).max(self.last_arrival);
+    /// Puts a packet on the link that was sent then and is collected now; when it arrives, if no
+    /// cut holds it.
+    pub(super) fn push(
+        &mut self,
+        (sent, now): (u64, u64),
+        packet: Packet,
+        rng: &mut ChaCha8Rng,
+    ) -> u64 {
+        let at = (sent + self.draw(rng)).max(now).max(self.last_arrival);
         self.last_arrival = at;
         self.packets.push_back((at, packet));
         at

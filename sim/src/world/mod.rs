@@ -6,6 +6,7 @@
 //! timers.rs      what will happen, ordered by (time, sequence)
 //! network.rs     carries packets between sockets; death of connections
 //! link.rs        one direction between two processes
+//! packet.rs      what is to be known about a packet
 //! connection.rs  listeners and connections that carry frames
 //! process.rs     a process as its own code sees it
 //! processes.rs   the register of processes: lives, pauses, clocks, crash points
@@ -26,6 +27,7 @@ mod executor;
 pub mod faults;
 mod link;
 mod network;
+mod packet;
 mod process;
 mod processes;
 pub mod random;

@@ -6,28 +6,38 @@
 //! holds its packets, however long; a heal lets them go in order. Nothing is lost, duplicated or
 //! reordered, because the socket layer has no clock to retransmit by (retransmission is off).
 //!
-//! A process that dies takes its packets with it, and every connection it had is reset by forged
-//! RST segments: at its own end at once (else its ports stay taken), at the other end after the
-//! link's latency, behind what the link holds if it is cut.
+//! How connections die is in `network/death.rs`.
 //!
-//! The socket layer never frees a half-open connection that is reset, and with it the listener's
-//! port. So the forged RST of such a one is preceded by the forged end of its handshake, after
-//! which it is an accepted connection that was reset, as on Linux.
+//! Acknowledgements are delayed as on Linux, which halves packets and sweeps: one that data of the
+//! same connection follows is left out, and a delivery alone does not call for a sweep of the
+//! sockets, unless it may unblock somebody (see [`Network::arrive`]).
+//!
+//! A sweep costs time for every socket of every process, so what is written is not collected at
+//! once, but before it could arrive anywhere: nothing arrives before the shortest latency has
+//! passed. The latency counts from the writing all the same.
+//!
+//! The socket layer has no TIME_WAIT either: it answers the last acknowledgement of a connection
+//! that both ends have closed with a reset, upon which the other end would lose what it has not
+//! read yet. Such answers are left out.
 //!
 //! # Invariants
 //! - A link has an entry in the queue of what will happen exactly when `armed`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+mod death;
 
-use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use rand_chacha::ChaCha8Rng;
 use turmoil_net::{
-    EnterGuard, HostId, KernelConfig, Net, NetstatEntry, NetstatState, Packet, TcpFlags,
-    TcpSegment, Transport,
+    EnterGuard, HostId, KernelConfig, Net, NetstatState, Packet, TcpFlags, Transport,
 };
 
-use super::link::{Latency, Link};
+use super::link::{LOOKAHEAD_MAX, Latency, Link};
+use super::packet::{
+    address, answers_bare, ends_of, flags_of, forged, is_bare, is_superseded, payload_of,
+    process_at,
+};
 use super::random;
 use super::timers::Timers;
 use super::trace::Trace;
@@ -42,6 +52,8 @@ pub(super) const READ_BUFFER: usize = RECEIVE_BUFFER / 2 + 1;
 /// As much as Linux gives a socket that is not tuned (`net.ipv4.tcp_wmem`, middle value, is 16 KiB;
 /// autotuning reaches more): a writer of larger frames waits for acknowledgements.
 const SEND_BUFFER: usize = 256 * 1024;
+/// Bytes that may be delivered before they are acknowledged; a sender stops at 65,535.
+const UNACKNOWLEDGED_MAX: usize = 16 * 1024;
 /// IPv4 and TCP headers.
 const HEADERS: u32 = 40;
 
@@ -54,24 +66,16 @@ pub(super) struct Network {
     latency: Latency,
     rng: ChaCha8Rng,
     outgoing: Vec<Packet>,
+    left_out: Vec<bool>,
+    /// Bytes (and ends of streams) that each process wrote and no sweep has collected; it may be
+    /// too high after a reset, until [`Network::is_blocked`] looks closer.
+    unsent: Vec<usize>,
+    /// Bytes delivered since the last sweep.
+    unacknowledged: usize,
+    /// Bare acknowledgements delivered since the last sweep: (source, destination).
+    bare: Vec<(SocketAddr, SocketAddr)>,
     /// Half-open connections, by (server's end, client's end): the server's first sequence number.
     half_open: BTreeMap<(SocketAddr, SocketAddr), u32>,
-}
-
-/// The address of a process.
-pub(super) fn address(process: u16) -> IpAddr {
-    // Host part 0 is the subnet's own address.
-    let [high, low] = (process + 1).to_be_bytes();
-    IpAddr::V4(Ipv4Addr::new(10, 0, high, low))
-}
-
-/// The process of an address.
-pub(super) fn process_at(address: IpAddr) -> u16 {
-    let IpAddr::V4(address) = address else {
-        unreachable!("processes have IPv4 addresses");
-    };
-    let [_, _, high, low] = address.octets();
-    u16::from_be_bytes([high, low]) - 1
 }
 
 impl Network {
@@ -83,6 +87,10 @@ impl Network {
             latency,
             rng: random::stream(seed, "network"),
             outgoing: Vec::new(),
+            left_out: Vec::new(),
+            unsent: Vec::new(),
+            unacknowledged: 0,
+            bare: Vec::new(),
             half_open: BTreeMap::new(),
         }
     }
@@ -96,6 +104,7 @@ impl Network {
         let link = |_| Link::new(self.latency);
         let row = (0..processes).map(link).collect();
         self.links.push(row);
+        self.unsent.push(0);
     }
 
     /// Puts up the socket layer with that many hosts. It cannot grow later.
@@ -140,41 +149,96 @@ impl Network {
         };
         let mut outgoing = std::mem::take(&mut self.outgoing);
         guard.egress_all(&mut outgoing);
-        for packet in outgoing.drain(..) {
-            self.send(now, packet, timers);
+        self.unacknowledged = 0;
+        let mut left_out = std::mem::take(&mut self.left_out);
+        let mut bare = std::mem::take(&mut self.bare);
+        left_out.extend((0..outgoing.len()).map(|index| {
+            let packet: &Packet = &outgoing[index];
+            answers_bare(packet, &mut bare)
+                || is_superseded(packet, &outgoing[index + 1..]) && !self.ends_handshake(packet)
+        }));
+        for (packet, left_out) in outgoing.drain(..).zip(left_out.drain(..)) {
+            if !left_out {
+                self.send(None, now, packet, timers);
+            }
         }
-        self.outgoing = outgoing;
+        bare.clear();
+        (self.outgoing, self.left_out, self.bare) = (outgoing, left_out, bare);
     }
 
-    /// Delivers what has arrived on a link.
+    /// A process wrote that many bytes to another, or ended a stream (one).
+    pub(super) fn wrote(&mut self, now: u64, (from, to): (u16, u16), bytes: usize) {
+        self.unsent[usize::from(from)] += bytes;
+        self.link(from, to).written_at = now;
+    }
+
+    /// How long a sweep may wait: nothing that it collects can arrive earlier.
+    pub(super) fn lookahead(&self) -> u64 {
+        let shortest = self.links.iter().flatten().map(|link| link.latency.0).min();
+        shortest.unwrap_or(0).min(LOOKAHEAD_MAX)
+    }
+
+    /// Delivers what has arrived on a link; whether somebody waits for a sweep now: a connection
+    /// begins or ends, much is unacknowledged, or an acknowledgement lets a writer go on.
     pub(super) fn arrive(
         &mut self,
         now: u64,
-        from: u16,
-        to: u16,
+        (from, to): (u16, u16),
         timers: &mut Timers,
         trace: &mut Trace,
-    ) {
+    ) -> bool {
         self.link(from, to).armed = false;
+        let mut urgent = false;
         loop {
             let link = self.link(from, to);
             if link.cuts > 0 {
-                return;
+                return urgent;
             }
             match link.next_at() {
-                None => return,
+                None => return urgent,
                 Some(at) if at > now => {
                     link.armed = true;
                     timers.arrive(at, from, to);
-                    return;
+                    return urgent;
                 }
                 Some(_) => {}
             }
             if let Some(packet) = link.pop() {
                 trace.delivery(now, from, to, &packet);
+                let flags = flags_of(&packet);
+                self.unacknowledged += payload_of(&packet);
+                if is_bare(&packet) {
+                    self.bare.push(ends_of(&packet));
+                }
                 self.deliver(packet);
+                if flags.syn || flags.fin || flags.rst {
+                    urgent = true;
+                    // The answer of the socket itself.
+                    self.link(to, from).written_at = now;
+                }
+                urgent |= self.unacknowledged >= UNACKNOWLEDGED_MAX || self.is_blocked(to);
             }
         }
+    }
+
+    /// Whether a process has something to send that waits for an acknowledgement.
+    fn is_blocked(&mut self, process: u16) -> bool {
+        let unsent = &mut self.unsent[usize::from(process)];
+        if *unsent == 0 {
+            return false;
+        }
+        let entries = turmoil_net::netstat(address(process)).entries;
+        let blocked = entries.iter().any(|entry| {
+            let ending = matches!(
+                entry.state,
+                Some(NetstatState::FinWait1 | NetstatState::LastAck | NetstatState::Closing)
+            );
+            ending || entry.send_q > 0
+        });
+        if !blocked {
+            *unsent = 0;
+        }
+        blocked
     }
 
     /// Cuts a link once more: its packets are held from now on.
@@ -231,66 +295,6 @@ impl Network {
         }
     }
 
-    /// Resets every connection between two processes, at both ends at once.
-    pub(super) fn reset(&mut self, a: u16, b: u16) {
-        for (here, there) in [(a, b), (b, a)] {
-            for (local, peer) in self.connections(here) {
-                if process_at(peer.ip()) == there {
-                    self.deliver(forged_reset(peer, local));
-                }
-            }
-        }
-    }
-
-    /// The connections of a process that is about to die: (its end, the other end).
-    pub(super) fn connections(&self, process: u16) -> Vec<(SocketAddr, SocketAddr)> {
-        if self.guard.is_none() {
-            return Vec::new();
-        }
-        let established = |entry: NetstatEntry| {
-            let peer = entry.peer?;
-            (entry.state != Some(NetstatState::Listen)).then_some((entry.local, peer))
-        };
-        let entries = turmoil_net::netstat(address(process)).entries;
-        entries.into_iter().filter_map(established).collect()
-    }
-
-    /// Buries a process whose tasks have been dropped: discards its packets, frees its ports and
-    /// resets the connections that it had.
-    pub(super) fn bury(
-        &mut self,
-        now: u64,
-        process: u16,
-        connections: Vec<(SocketAddr, SocketAddr)>,
-        timers: &mut Timers,
-    ) {
-        if self.guard.is_none() {
-            return;
-        }
-        self.sweep(now, timers);
-        let index = usize::from(process);
-        for other in 0..self.links.len() {
-            self.links[index][other].clear();
-            self.links[other][index].clear();
-        }
-        let home = address(process);
-        self.half_open.retain(|(server, _), _| server.ip() != home);
-        for (local, peer) in self.connections(process) {
-            self.deliver(forged_reset(peer, local));
-        }
-        // This sweep reaps the dead sockets; whatever they still said dies with them.
-        self.sweep(now, timers);
-        for other in 0..self.links.len() {
-            self.links[index][other].clear();
-        }
-        let half_open = self.half_open.keys().filter(|(_, client)| client.ip() == home);
-        let orphans = half_open.map(|(server, client)| (*client, *server));
-        let ends: BTreeSet<_> = connections.into_iter().chain(orphans).collect();
-        for (local, peer) in ends {
-            self.send(now, forged_reset(local, peer), timers);
-        }
-    }
-
     /// Packets that are under way or held.
     pub(super) fn under_way(&self) -> usize {
         let links = self.links.iter().flatten();
@@ -301,11 +305,18 @@ impl Network {
         &mut self.links[usize::from(from)][usize::from(to)]
     }
 
-    fn send(&mut self, now: u64, packet: Packet, timers: &mut Timers) {
+    /// Sends a packet that is collected now, and was written then; if that is not known, when
+    /// something was last written to go the same way.
+    fn send(&mut self, written: Option<u64>, now: u64, packet: Packet, timers: &mut Timers) {
         let (from, to) = (process_at(packet.src), process_at(packet.dst));
         self.note_handshake(&packet);
+        let collected = payload_of(&packet) + usize::from(flags_of(&packet).fin);
+        let unsent = &mut self.unsent[usize::from(from)];
+        *unsent = unsent.saturating_sub(collected);
         let link = &mut self.links[usize::from(from)][usize::from(to)];
-        let at = link.push(now, packet, &mut self.rng);
+        let earliest = now.saturating_sub(LOOKAHEAD_MAX.min(link.latency.0));
+        let sent = written.unwrap_or(link.written_at.max(earliest));
+        let at = link.push((sent, now), packet, &mut self.rng);
         if !link.armed && link.cuts == 0 {
             link.armed = true;
             timers.arrive(at, from, to);
@@ -318,49 +329,30 @@ impl Network {
             && segment.flags.syn
             && segment.flags.ack
         {
-            let server = SocketAddr::new(packet.src, segment.src_port);
-            let client = SocketAddr::new(packet.dst, segment.dst_port);
+            let (server, client) = ends_of(packet);
             self.half_open.insert((server, client), segment.seq);
         }
     }
 
+    /// Whether a server waits for this packet as the end of a handshake. The socket layer takes
+    /// nothing else from it, so it must not carry data as well.
+    fn ends_handshake(&self, packet: &Packet) -> bool {
+        let (source, destination) = ends_of(packet);
+        !self.half_open.is_empty() && self.half_open.contains_key(&(destination, source))
+    }
+
     fn deliver(&mut self, packet: Packet) {
         let guard = self.guard.as_ref().expect("packets exist only while up");
-        if !self.half_open.is_empty()
-            && let Transport::Tcp(segment) = &packet.payload
-            && !segment.flags.syn
-        {
-            let server = SocketAddr::new(packet.dst, segment.dst_port);
-            let client = SocketAddr::new(packet.src, segment.src_port);
+        let flags = flags_of(&packet);
+        if !self.half_open.is_empty() && !flags.syn {
+            let (client, server) = ends_of(&packet);
             if let Some(first) = self.half_open.remove(&(server, client))
-                && segment.flags.rst
+                && flags.rst
             {
                 let flags = TcpFlags { ack: true, ..TcpFlags::default() };
                 guard.deliver(forged(client, server, first.wrapping_add(1), flags));
             }
         }
         guard.deliver(packet);
-    }
-}
-
-fn forged_reset(from: SocketAddr, to: SocketAddr) -> Packet {
-    let flags = TcpFlags { rst: true, ..TcpFlags::default() };
-    forged(from, to, 0, flags)
-}
-
-fn forged(from: SocketAddr, to: SocketAddr, ack: u32, flags: TcpFlags) -> Packet {
-    Packet {
-        src: from.ip(),
-        dst: to.ip(),
-        ttl: 64,
-        payload: Transport::Tcp(TcpSegment {
-            src_port: from.port(),
-            dst_port: to.port(),
-            seq: 0,
-            ack,
-            flags,
-            window: u16::MAX,
-            payload: Bytes::new(),
-        }),
     }
 }

@@ -140,7 +140,7 @@ impl Process {
 
     /// Listens on a port of this process.
     pub async fn listen(&self, port: u16) -> io::Result<Listener> {
-        Listener::bind(&self.0.shared, port).await
+        Listener::bind(&self.0.shared, self.0.index, port).await
     }
 
     /// Connects to a port of a process.
@@ -152,7 +152,7 @@ impl Process {
         let peer = self.0.shared.processes.borrow().find(name);
         let peer = peer
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no process {name}")))?;
-        Connection::open(self, &self.0.shared, peer, port).await
+        Connection::open(self, &self.0.shared, (self.0.index, peer), port).await
     }
 
     /// Gives the other ready tasks a turn.

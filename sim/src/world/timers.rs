@@ -25,6 +25,8 @@ pub(super) enum Due {
     Timer(u32),
     /// The first packet of a link arrives: source and destination process.
     Link(u16, u16),
+    /// Acknowledgements have been delayed long enough.
+    Sweep,
 }
 
 /// A timer that was armed.
@@ -101,6 +103,11 @@ impl Timers {
         self.push(at, Due::Link(from, to));
     }
 
+    /// The sockets are swept at that time at the latest.
+    pub(super) fn sweep_at(&mut self, at: u64) {
+        self.push(at, Due::Sweep);
+    }
+
     /// The timer now wakes this waker.
     pub(super) fn rewake(&mut self, key: TimerKey, waker: &Waker) {
         if let Some(slot) = self.slot_of(key)
@@ -119,7 +126,7 @@ impl Timers {
             self.forgotten += 1;
         }
         if self.forgotten > SWEEP_MIN && self.forgotten * 2 > self.heap.len() {
-            self.sweep();
+            self.clean();
         }
     }
 
@@ -150,7 +157,7 @@ impl Timers {
                 self.release(slot);
                 waker
             }
-            Due::Link(..) => None,
+            Due::Link(..) | Due::Sweep => None,
         };
         Some((entry.due, waker))
     }
@@ -171,7 +178,7 @@ impl Timers {
         self.free.push(slot);
     }
 
-    fn sweep(&mut self) {
+    fn clean(&mut self) {
         let (slots, free) = (&mut self.slots, &mut self.free);
         self.heap.retain(|entry| match entry.due {
             Due::Timer(slot) if slots[slot as usize].waker.is_none() => {

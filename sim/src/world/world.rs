@@ -29,9 +29,13 @@ use super::processes::Processes;
 use super::timers::{Due, Timers};
 use super::trace::{Sink, Trace, WorldStats};
 
-/// Hosts kept free for processes that are added while the world runs: the socket layer cannot
-/// grow, and every idle host costs some ten nanoseconds a sweep.
-const SPARE_HOSTS: usize = 8;
+/// Hosts kept free for processes that are added while the world runs, unless
+/// [`World::reserve_processes`] asks for more: the socket layer cannot grow, and every idle host
+/// costs some twenty nanoseconds a sweep.
+const SPARE_HOSTS: usize = 2;
+
+/// How long an acknowledgement is delayed at most: 40 ms, as on Linux (`TCP_DELACK_MIN`).
+const ACKNOWLEDGE_MAX: u64 = 40_000_000;
 
 thread_local! {
     static OCCUPIED: Cell<bool> = const { Cell::new(false) };
@@ -70,8 +74,10 @@ pub(super) struct Shared {
     pub(super) network: RefCell<Network>,
     pub(super) processes: RefCell<Processes>,
     pub(super) trace: RefCell<Trace>,
-    /// A socket was touched since the last sweep.
-    pub(super) touched: Cell<bool>,
+    /// How long a sweep may wait for more to collect.
+    pub(super) lookahead: Cell<u64>,
+    /// When the sockets are swept next; never if `u64::MAX`.
+    sweep_at: Cell<u64>,
     /// Buffer of all socket reads: each copies out what it got before it returns.
     pub(super) scratch: RefCell<Vec<u8>>,
     pub(super) stopped: Cell<bool>,
@@ -84,6 +90,7 @@ pub(super) struct Shared {
 /// A simulated world.
 pub struct World {
     shared: Rc<Shared>,
+    spare_hosts: usize,
 }
 
 impl World {
@@ -101,14 +108,15 @@ impl World {
             network: RefCell::new(Network::new(link::nanos(config.latency), config.seed)),
             processes: RefCell::default(),
             trace: RefCell::new(Trace::new(sink)),
-            touched: Cell::new(false),
+            lookahead: Cell::new(link::lookahead(config.latency.0)),
+            sweep_at: Cell::new(u64::MAX),
             scratch: RefCell::new(vec![0; READ_BUFFER]),
             stopped: Cell::new(false),
             polling: Cell::new(None),
             deaths: RefCell::default(),
             config,
         };
-        World { shared: Rc::new(shared) }
+        World { shared: Rc::new(shared), spare_hosts: SPARE_HOSTS }
     }
 
     /// A handle on the world, for inside and outside of tasks.
@@ -116,19 +124,22 @@ impl World {
         Control::new(&self.shared)
     }
 
+    /// Keeps room for that many processes that are added after the world has begun to run (2 unless
+    /// this is called). Panics if it runs already.
+    pub fn reserve_processes(&mut self, processes: usize) {
+        let installed = self.shared.network.borrow().capacity().is_some();
+        assert!(!installed, "room is reserved before the world runs");
+        self.spare_hosts = processes;
+    }
+
     /// Runs everything that happens up to that time, inclusive.
     pub fn run_until(&mut self, until: SimTime) -> RunEnd {
-        self.shared.install_network();
+        self.shared.install_network(self.spare_hosts);
         self.shared.stopped.set(false);
         loop {
             self.shared.run_ready();
             if self.shared.stopped.get() {
                 return RunEnd::Stopped;
-            }
-            if self.shared.touched.replace(false) {
-                self.shared.sweep();
-                // Packets of a process to itself are delivered by the sweep.
-                continue;
             }
             let Some(next) = self.shared.timers.borrow_mut().next_at() else {
                 return RunEnd::Idle;
@@ -171,10 +182,10 @@ impl Drop for World {
 }
 
 impl Shared {
-    fn install_network(&self) {
+    fn install_network(&self, spare_hosts: usize) {
         let processes = usize::from(self.processes.borrow().len());
         let mut network = self.network.borrow_mut();
-        network.install(processes + SPARE_HOSTS);
+        network.install(processes + spare_hosts);
     }
 
     fn run_ready(self: &Rc<Self>) {
@@ -219,7 +230,20 @@ impl Shared {
         self.deaths.borrow_mut().pop()
     }
 
+    /// A socket was touched: what it wants to send is collected soon.
+    pub(super) fn touch(&self) {
+        self.sweep_by(self.now.get() + self.lookahead.get());
+    }
+
+    fn sweep_by(&self, at: u64) {
+        if self.sweep_at.get() > at {
+            self.sweep_at.set(at);
+            self.timers.borrow_mut().sweep_at(at);
+        }
+    }
+
     fn sweep(&self) {
+        self.sweep_at.set(u64::MAX);
         self.trace.borrow_mut().stats.sweeps += 1;
         let timers = &mut self.timers.borrow_mut();
         self.network.borrow_mut().sweep(self.now.get(), timers);
@@ -237,14 +261,24 @@ impl Shared {
                         waker.wake();
                     }
                 }
-                Some((Due::Link(from, to), _)) => {
-                    let timers = &mut self.timers.borrow_mut();
-                    let trace = &mut self.trace.borrow_mut();
-                    let network = &mut self.network.borrow_mut();
-                    network.arrive(now, from, to, timers, trace);
-                    self.touched.set(true);
-                }
+                Some((Due::Link(from, to), _)) => self.arrive(now, from, to),
+                // An earlier one may have been asked for meanwhile; then this one has nothing to do.
+                Some((Due::Sweep, _)) if self.sweep_at.get() == now => self.sweep(),
+                Some((Due::Sweep, _)) => {}
             }
+        }
+    }
+
+    fn arrive(&self, now: u64, from: u16, to: u16) {
+        let urgent = {
+            let timers = &mut self.timers.borrow_mut();
+            let trace = &mut self.trace.borrow_mut();
+            self.network.borrow_mut().arrive(now, (from, to), timers, trace)
+        };
+        if urgent {
+            self.touch();
+        } else {
+            self.sweep_by(now + ACKNOWLEDGE_MAX);
         }
     }
 
@@ -291,6 +325,6 @@ impl Shared {
         self.enter(Some(process));
         drop(dead);
         self.enter(polled);
-        self.touched.set(true);
+        self.touch();
     }
 }

@@ -1,13 +1,14 @@
 //! The inputs that count, one content per identity.
 //!
-//! Two feeds fill it, never mixed in one value: rows as persistence has stored them, or messages in
-//! the order of the log with the rule about versions: a lower version is dropped, equal content only
-//! raises the stored version, and at equal versions the later message wins.
+//! Two feeds fill it: rows as persistence has stored them, or messages in the order of the log with
+//! the rule about versions: a lower version is dropped, equal content only raises the stored
+//! version, and at equal versions the later message wins.
 //!
 //! # Invariants
 //! - A timeline holds each transaction once, in the total order of the contract.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::rc::Rc;
 
 use backdate_engine::domain::ids::{Currency, Key, PortfolioId, SecurityId, TransactionId};
@@ -44,6 +45,10 @@ pub struct Inputs {
     pub(super) business_dates: BTreeSet<BusinessDate>,
     /// Those of the only calendar that counts.
     pub(super) valued_dates: BTreeSet<Date>,
+    /// Every currency that a price of the security ever had.
+    price_currencies: BTreeMap<SecurityId, BTreeSet<Currency>>,
+    /// Every currency that a transaction of the key ever had.
+    trade_currencies: BTreeMap<Key, BTreeSet<Currency>>,
 }
 
 /// Place of a transaction in its timeline: instant, then what adds units, then the id.
@@ -61,7 +66,7 @@ impl Inputs {
     /// Takes a message in the order of the log.
     pub fn take(&mut self, input: Input, version: i64) -> Taken {
         match input {
-            Input::Transaction(content) => self.take_transaction(content, version),
+            Input::Transaction(content) => self.take_transaction(*content, version),
             Input::Price(price) => {
                 let stored = self
                     .prices
@@ -132,19 +137,26 @@ impl Inputs {
         {
             timeline.remove(&place(&old.transaction));
         }
-        self.timelines
-            .entry(row.transaction.key.clone())
-            .or_default()
-            .insert(place(&row.transaction), row);
+        let key = row.transaction.key.clone();
+        let currency = &row.transaction.terms.trade_currency;
+        let known = self.trade_currencies.entry(key.clone()).or_default();
+        if !known.contains(currency) {
+            known.insert(currency.clone());
+        }
+        let timeline = self.timelines.entry(key).or_default();
+        timeline.insert(place(&row.transaction), row);
         old
     }
 
     /// Takes a stored row.
     pub fn set_price(&mut self, row: Rc<PriceRow>) {
-        self.prices
-            .entry(row.price.security_id.clone())
-            .or_default()
-            .insert(row.price.price_date, row);
+        let id = row.price.security_id.clone();
+        let known = self.price_currencies.entry(id.clone()).or_default();
+        if !known.contains(&row.price.currency) {
+            known.insert(row.price.currency.clone());
+        }
+        let dates = self.prices.entry(id).or_default();
+        dates.insert(row.price.price_date, row);
     }
 
     /// Takes a stored row.
@@ -197,57 +209,93 @@ impl Inputs {
         self.instruments.contains_key(security_id)
     }
 
-    /// The currencies that a value of the key may depend on.
-    pub fn currencies(&self, key: &Key) -> BTreeSet<&Currency> {
+    /// Whether costs or values of the key may depend on a quote between two currencies.
+    pub fn may_use(&self, key: &Key, pair: (&Currency, &Currency)) -> bool {
         let base = self.portfolios.get(&key.portfolio_id);
         let instrument = self.instruments.get(&key.security_id);
-        let prices = self.prices.get(&key.security_id);
-        let timeline = self.timelines.get(key);
-        base.map(|row| &row.portfolio.base_currency)
-            .into_iter()
-            .chain(instrument.map(|row| &row.instrument.currency))
-            .chain(prices.into_iter().flatten().map(|(_, p)| &p.price.currency))
-            .chain(timeline.into_iter().flatten().map(|(_, t)| &t.transaction.terms.trade_currency))
-            .collect()
+        let prices = self.price_currencies.get(&key.security_id);
+        let trades = self.trade_currencies.get(key);
+        let met = |currency: &Currency| {
+            currency.as_str() == "EUR"
+                || base.is_some_and(|row| row.portfolio.base_currency == *currency)
+                || instrument.is_some_and(|row| row.instrument.currency == *currency)
+                || prices.is_some_and(|known| known.contains(currency))
+                || trades.is_some_and(|known| known.contains(currency))
+        };
+        met(pair.0) && met(pair.1)
     }
 
-    /// Whether what is stored of an input's identity reflects or supersedes it; `newest` says
-    /// whether it is the content that must win among the messages so far.
-    pub fn covers(&self, input: &Input, version: i64, newest: bool) -> bool {
-        let judge = |stored: Option<(bool, i64)>| {
-            stored.is_some_and(|(same, stored)| {
-                stored > version || (stored == version && (same || !newest))
-            })
-        };
+    /// Whether the content that is stored for an input's identity is that very content, and its
+    /// version; none if nothing is stored.
+    pub fn stored(&self, input: &Input) -> Option<(bool, i64)> {
         match input {
-            Input::Transaction(content) => judge(
-                self.transactions
-                    .get(&content.transaction_id)
-                    .map(|row| (row.transaction == *content, row.source_version)),
-            ),
-            Input::Price(price) => judge(
-                self.prices
-                    .get(&price.security_id)
-                    .and_then(|dates| dates.get(&price.price_date))
-                    .map(|row| (row.price == *price, row.source_version)),
-            ),
-            Input::Rate(rate) => judge(
-                self.rates
-                    .get(&(rate.from_currency.clone(), rate.to_currency.clone()))
-                    .and_then(|dates| dates.get(&rate.rate_date))
-                    .map(|row| (row.rate == *rate, row.source_version)),
-            ),
-            Input::Portfolio(portfolio) => judge(
-                self.portfolios
-                    .get(&portfolio.portfolio_id)
-                    .map(|row| (row.portfolio == *portfolio, row.source_version)),
-            ),
-            Input::Instrument(instrument) => judge(
-                self.instruments
-                    .get(&instrument.security_id)
-                    .map(|row| (row.instrument == *instrument, row.source_version)),
-            ),
-            Input::BusinessDate(date) => self.business_dates.contains(date),
+            Input::Transaction(content) => self
+                .transactions
+                .get(&content.transaction_id)
+                .map(|row| (row.transaction == **content, row.source_version)),
+            Input::Price(price) => self
+                .prices
+                .get(&price.security_id)
+                .and_then(|dates| dates.get(&price.price_date))
+                .map(|row| (row.price == *price, row.source_version)),
+            Input::Rate(rate) => self
+                .rates
+                .get(&(rate.from_currency.clone(), rate.to_currency.clone()))
+                .and_then(|dates| dates.get(&rate.rate_date))
+                .map(|row| (row.rate == *rate, row.source_version)),
+            Input::Portfolio(portfolio) => self
+                .portfolios
+                .get(&portfolio.portfolio_id)
+                .map(|row| (row.portfolio == *portfolio, row.source_version)),
+            Input::Instrument(instrument) => self
+                .instruments
+                .get(&instrument.security_id)
+                .map(|row| (row.instrument == *instrument, row.source_version)),
+            Input::BusinessDate(date) => {
+                self.business_dates.contains(date).then_some((true, i64::MAX))
+            }
         }
     }
+
+    /// The first identity whose content or version differs between two sets of inputs.
+    pub fn first_difference(&self, other: &Inputs) -> Option<String> {
+        let transactions = |inputs: &Inputs| -> BTreeMap<TransactionId, (Transaction, i64)> {
+            let plain = |row: &Rc<TransactionRow>| (row.transaction.clone(), row.source_version);
+            let rows = inputs.transactions.iter();
+            rows.map(|(id, row)| (id.clone(), plain(row))).collect()
+        };
+        differing(&transactions(self), &transactions(other))
+            .or_else(|| {
+                self.prices.iter().find_map(|(id, dates)| differing(dates, other.prices.get(id)?))
+            })
+            .or_else(|| {
+                self.rates.iter().find_map(|(id, dates)| differing(dates, other.rates.get(id)?))
+            })
+            .or_else(|| missing(&self.prices, &other.prices))
+            .or_else(|| missing(&self.rates, &other.rates))
+            .or_else(|| differing(&self.portfolios, &other.portfolios))
+            .or_else(|| differing(&self.instruments, &other.instruments))
+            .or_else(|| {
+                let odd = self.business_dates.symmetric_difference(&other.business_dates);
+                let odd = odd.into_iter().next()?;
+                Some(format!("business date {odd:?} is in one set only"))
+            })
+    }
+}
+
+fn differing<K: Ord + Debug, V: PartialEq + Debug>(
+    ours: &BTreeMap<K, V>,
+    theirs: &BTreeMap<K, V>,
+) -> Option<String> {
+    let changed = ours.iter().find(|(key, value)| theirs.get(key) != Some(value));
+    if let Some((key, value)) = changed {
+        let there = theirs.get(key);
+        return Some(format!("{key:?} must be {value:?} and is {there:?}"));
+    }
+    missing(theirs, ours).map(|text| format!("more than there should be: {text}"))
+}
+
+fn missing<K: Ord + Debug, V>(ours: &BTreeMap<K, V>, theirs: &BTreeMap<K, V>) -> Option<String> {
+    let key = ours.keys().find(|key| !theirs.contains_key(key))?;
+    Some(format!("{key:?} is missing"))
 }

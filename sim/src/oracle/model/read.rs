@@ -1,15 +1,16 @@
 //! Reading raw messages: what is accepted, and the fixed code of what is not.
 //!
 //! Numbers are taken as the text that stands in the message, so nothing passes through a binary
-//! float. Unknown fields are ignored. The checks run in stages over the whole message, so that a
-//! message with several faults has one code: malformed, missing, bad field, unknown type, number
-//! too large, and then the rules about content.
+//! float. Unknown fields are ignored; null and the empty text are no value. The checks run in
+//! stages over the whole message, so that a message with several faults has one code: malformed
+//! (also: a known field twice), missing, bad field, unknown type, number too large, and then the
+//! rules about content. A text has at most 512 bytes and no NUL, a date four digits in its year.
 //!
 //! # Invariants
 //! - An accepted input is rounded as it is persisted.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::fmt;
 
 use backdate_engine::domain::ids::{Currency, Key, PortfolioId, SecurityId, TransactionId};
 use backdate_engine::domain::money::{Amount, ParseAmountError};
@@ -19,6 +20,8 @@ use backdate_engine::domain::records::{
 };
 use backdate_engine::domain::time::{Date, Timestamp};
 use backdate_engine::ports::log::Topic;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
@@ -39,7 +42,7 @@ const RATE: Code = "RATE_NOT_POSITIVE";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// `raw_transactions`
-    Transaction(Transaction),
+    Transaction(Box<Transaction>),
     /// `market_prices`
     Price(MarketPrice),
     /// `fx_rates`
@@ -67,20 +70,23 @@ pub fn read(topic: Topic, value: &[u8]) -> Option<Result<(Input, i64), Code>> {
 }
 
 fn transaction(fields: &Fields<'_>) -> Result<(Input, i64), Code> {
-    fields.require(&[
-        "transaction_id",
-        "portfolio_id",
-        "instrument_id",
-        "security_id",
-        "transaction_date",
-        "transaction_type",
-        "quantity",
-        "price",
-        "gross_transaction_amount",
-        "trade_fee",
-        "trade_currency",
-        "currency",
-    ])?;
+    fields.require(
+        &[
+            "transaction_id",
+            "portfolio_id",
+            "instrument_id",
+            "security_id",
+            "transaction_date",
+            "transaction_type",
+            "quantity",
+            "price",
+            "gross_transaction_amount",
+            "trade_fee",
+            "trade_currency",
+            "currency",
+        ],
+        &["accrued_interest", "settlement_date", "calculation_policy_id"],
+    )?;
     let mut numbers = Numbers::default();
     let transaction_id = TransactionId::new(fields.text("transaction_id")?);
     let key = Key {
@@ -119,7 +125,7 @@ fn transaction(fields: &Fields<'_>) -> Result<(Input, i64), Code> {
     };
     acceptable(&terms)?;
     let transaction = Transaction { transaction_id, key, instrument_id, settlement_date, terms };
-    Ok((Input::Transaction(transaction), version))
+    Ok((Input::Transaction(Box::new(transaction)), version))
 }
 
 fn acceptable(terms: &Terms) -> Result<(), Code> {
@@ -138,7 +144,7 @@ fn acceptable(terms: &Terms) -> Result<(), Code> {
 }
 
 fn price(fields: &Fields<'_>) -> Result<(Input, i64), Code> {
-    fields.require(&["security_id", "price_date", "price", "currency"])?;
+    fields.require(&["security_id", "price_date", "price", "currency"], &[])?;
     let mut numbers = Numbers::default();
     let price = MarketPrice {
         security_id: SecurityId::new(fields.text("security_id")?),
@@ -155,7 +161,7 @@ fn price(fields: &Fields<'_>) -> Result<(Input, i64), Code> {
 }
 
 fn rate(fields: &Fields<'_>) -> Result<(Input, i64), Code> {
-    fields.require(&["from_currency", "to_currency", "rate_date", "rate"])?;
+    fields.require(&["from_currency", "to_currency", "rate_date", "rate"], &[])?;
     let mut numbers = Numbers::default();
     let rate = ExchangeRate {
         from_currency: Currency::new(fields.text("from_currency")?),
@@ -172,7 +178,7 @@ fn rate(fields: &Fields<'_>) -> Result<(Input, i64), Code> {
 }
 
 fn portfolio(fields: &Fields<'_>) -> Result<(Input, i64), Code> {
-    fields.require(&["portfolio_id", "base_currency", "open_date", "cost_basis_method"])?;
+    fields.require(&["portfolio_id", "base_currency", "open_date", "cost_basis_method"], &[])?;
     let portfolio_id = PortfolioId::new(fields.text("portfolio_id")?);
     let base_currency = Currency::new(fields.text("base_currency")?);
     let open_date = SmolStr::new(fields.text("open_date")?);
@@ -188,7 +194,7 @@ fn portfolio(fields: &Fields<'_>) -> Result<(Input, i64), Code> {
 }
 
 fn instrument(fields: &Fields<'_>) -> Result<(Input, i64), Code> {
-    fields.require(&["security_id", "currency", "product_type"])?;
+    fields.require(&["security_id", "currency", "product_type"], &[])?;
     let instrument = Instrument {
         security_id: SecurityId::new(fields.text("security_id")?),
         currency: Currency::new(fields.text("currency")?),
@@ -198,7 +204,7 @@ fn instrument(fields: &Fields<'_>) -> Result<(Input, i64), Code> {
 }
 
 fn business_date(fields: &Fields<'_>) -> Result<(Input, i64), Code> {
-    fields.require(&["business_date"])?;
+    fields.require(&["business_date"], &["calendar_code"])?;
     let calendar = fields.optional_text("calendar_code")?;
     let date = BusinessDate {
         calendar_code: calendar.unwrap_or_else(|| SmolStr::new(GLOBAL_CALENDAR)),
@@ -207,22 +213,56 @@ fn business_date(fields: &Fields<'_>) -> Result<(Input, i64), Code> {
     Ok((Input::BusinessDate(date), fields.version()?))
 }
 
-/// The fields of a message that are there and not null, each as the text that stands in it.
-struct Fields<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
+/// The fields of a message in their order, each as the text that stands in it.
+struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Fields<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Vec::with_capacity(16);
+                while let Some(Name(name)) = map.next_key()? {
+                    fields.push((name, map.next_value()?));
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+/// A name without a copy where it has no escapes (of a plain `Cow` serde always makes one).
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> Fields<'a> {
     fn of(value: &'a [u8]) -> Result<Self, Code> {
-        let mut fields: BTreeMap<Cow<'a, str>, &'a RawValue> =
-            serde_json::from_slice(value).map_err(|_| MALFORMED)?;
-        fields.retain(|_, raw| raw.get() != "null");
-        Ok(Self(fields))
+        let text = std::str::from_utf8(value).map_err(|_| MALFORMED)?;
+        serde_json::from_str(text).map_err(|_| MALFORMED)
+    }
+
+    fn raw(&self, name: &str) -> Option<&'a str> {
+        let (_, raw) = self.0.iter().find(|(known, _)| known == name)?;
+        Some(raw.get()).filter(|text| *text != "null" && *text != "\"\"")
     }
 
     fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.raw(name).is_some()
     }
 
-    fn require(&self, names: &[&str]) -> Result<(), Code> {
+    /// Refuses known fields that stand twice, then required ones that are missing.
+    fn require(&self, names: &[&str], optional: &[&str]) -> Result<(), Code> {
+        let known = names.iter().chain(optional).chain(&["source_version"]);
+        for name in known {
+            if self.0.iter().filter(|(field, _)| field == name).count() > 1 {
+                return Err(MALFORMED);
+            }
+        }
         match names.iter().all(|name| self.has(name)) {
             true => Ok(()),
             false => Err(MISSING),
@@ -230,11 +270,10 @@ impl<'a> Fields<'a> {
     }
 
     fn text(&self, name: &str) -> Result<Cow<'a, str>, Code> {
-        let raw = self.0.get(name).ok_or(MISSING)?;
-        let text = raw.get();
-        match text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) {
-            Some(plain) if !plain.contains('\\') => Ok(Cow::Borrowed(plain)),
-            _ => serde_json::from_str::<String>(text).map(Cow::Owned).map_err(|_| BAD_FIELD),
+        let text = unquoted(self.raw(name).ok_or(MISSING)?)?;
+        match text.len() > 512 || text.contains('\0') {
+            true => Err(BAD_FIELD),
+            false => Ok(text),
         }
     }
 
@@ -246,19 +285,25 @@ impl<'a> Fields<'a> {
     }
 
     fn day(&self, name: &str) -> Result<Date, Code> {
-        Date::parse(&self.text(name)?).ok_or(BAD_FIELD)
+        self.instant(name).map(Timestamp::date)
     }
 
     fn instant(&self, name: &str) -> Result<Timestamp, Code> {
-        Timestamp::parse(&self.text(name)?).ok_or(BAD_FIELD)
+        let instant = Timestamp::parse(&self.text(name)?).ok_or(BAD_FIELD)?;
+        // The first date stands for "before all dates".
+        let last = Date::parse("9999-12-31").expect("a date");
+        match Date::FIRST.next().start() <= instant && instant < last.next().start() {
+            true => Ok(instant),
+            false => Err(BAD_FIELD),
+        }
     }
 
     /// A number may stand as a number or as a text.
     fn number_text(&self, name: &str) -> Result<Cow<'a, str>, Code> {
-        let raw = self.0.get(name).ok_or(MISSING)?.get();
-        match raw.as_bytes().first() {
-            Some(b'"') => self.text(name),
-            _ => Ok(Cow::Borrowed(raw)),
+        let raw = self.raw(name).ok_or(MISSING)?;
+        match raw.starts_with('"') {
+            true => unquoted(raw),
+            false => Ok(Cow::Borrowed(raw)),
         }
     }
 
@@ -268,6 +313,16 @@ impl<'a> Fields<'a> {
         }
         let text = self.number_text("source_version")?;
         text.trim().parse().map_err(|_| BAD_FIELD)
+    }
+}
+
+/// What stands between the quotes of a text.
+fn unquoted(raw: &str) -> Result<Cow<'_, str>, Code> {
+    let quoted = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    match quoted {
+        None => Err(BAD_FIELD),
+        Some(plain) if !plain.contains('\\') => Ok(Cow::Borrowed(plain)),
+        Some(_) => serde_json::from_str(raw).map(Cow::Owned).map_err(|_| BAD_FIELD),
     }
 }
 

@@ -111,14 +111,19 @@ impl Model {
             Err(code) => Taken::Rejected(code),
         };
         if let Taken::Rejected(error) = taken {
-            self.dead_letters.insert(DeadLetter {
-                topic,
-                key: SmolStr::new(key),
-                value: value.to_vec(),
-                error,
-            });
+            self.reject(topic, key, value, error);
         }
         Some(taken)
+    }
+
+    /// Notes a message that has no effect.
+    pub fn reject(&mut self, topic: Topic, key: &str, value: &[u8], error: Code) {
+        self.dead_letters.insert(DeadLetter {
+            topic,
+            key: SmolStr::new(key),
+            value: value.to_vec(),
+            error,
+        });
     }
 
     /// All tables.

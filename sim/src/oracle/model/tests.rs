@@ -15,7 +15,8 @@ fn tables(messages: &[(Topic, String)]) -> Tables {
 
 fn portfolio(base: &str, method: &str) -> (Topic, String) {
     let value = format!(
-        r#"{{"portfolio_id":"P","base_currency":"{base}","open_date":"2023-01-01","cost_basis_method":"{method}"}}"#
+        r#"{{"portfolio_id":"P","base_currency":"{base}","open_date":"2023-01-01",
+        "cost_basis_method":"{method}"}}"#
     );
     (Topic::RawPortfolios, value)
 }
@@ -51,7 +52,8 @@ fn trade(text: &str) -> (Topic, String) {
     let value = format!(
         r#"{{"transaction_id":"{}","portfolio_id":"P","instrument_id":"I","security_id":"S",
         "transaction_date":"{}","transaction_type":"{}","quantity":{},"price":1,
-        "gross_transaction_amount":{},"trade_fee":{},"trade_currency":"{}","currency":"{}"{more}}}"#,
+        "gross_transaction_amount":{},"trade_fee":{},"trade_currency":"{}",
+        "currency":"{}"{more}}}"#,
         w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[6]
     );
     (Topic::RawTransactions, value)
@@ -105,7 +107,8 @@ fn costs_follow_the_table_by_type() {
         (
             "BUY 100 98000 40",
             "98000 98040 98040 0 0",
-            r#","accrued_interest":1250,"calculation_policy_id":"BUY_EXCLUDE_ACCRUED_INTEREST_FROM_BOOK_COST""#,
+            r#","accrued_interest":1250,
+            "calculation_policy_id":"BUY_EXCLUDE_ACCRUED_INTEREST_FROM_BOOK_COST""#,
         ),
         ("DEPOSIT 10000 10000 0", "10000 10000 10000 - -", ""),
         ("DIVIDEND 0 500 0", "0 0 0 - -", ""),
@@ -151,7 +154,7 @@ fn a_debt_is_repaid_by_the_next_lot() {
 fn what_cannot_be_applied_is_parked_with_its_first_reason() {
     let sell = trade("S 2023-01-01 SELL 1 1 0 EUR");
     let reason = |messages: &[(Topic, String)]| tables(messages).parked[&TransactionId::new("S")];
-    assert_eq!(reason(&[sell.clone()]), ParkReason::NoPortfolio);
+    assert_eq!(reason(std::slice::from_ref(&sell)), ParkReason::NoPortfolio);
     let mut messages = vec![sell, portfolio("USD", "FIFO")];
     assert_eq!(reason(&messages), ParkReason::NoFx);
     messages.push(rate("USD", "EUR", "2022-12-31", "0.5"));

@@ -24,7 +24,7 @@ pub struct Valued {
 }
 
 impl Inputs {
-    /// The snapshot of a key that holds `position` at the end of `day`; none without its instrument.
+    /// The snapshot of a key that holds `position` at the end of `day`; none without instrument.
     pub(super) fn value(&self, key: &Key, position: Position, day: Date) -> Option<Valued> {
         let instrument = &self.instruments.get(&key.security_id)?.instrument.currency;
         let base = &self.portfolios.get(&key.portfolio_id)?.portfolio.base_currency;

@@ -198,3 +198,82 @@ fn large_frames_pass_and_a_slow_reader_hangs_nobody() {
     assert_eq!(log.borrow().len(), 1);
     assert!(settled.get() > at_ms(10_000).0);
 }
+
+/// Sends frames of any size with any pause, and checks those that come.
+async fn stream(process: Process, done: Rc<Cell<u32>>) {
+    let connection = if process.name() == "a" {
+        let mut listener = process.listen(7).await.expect("the port is free");
+        listener.accept().await.expect("accepts")
+    } else {
+        process.connect("a", 7).await.expect("connects")
+    };
+    let (mut reader, mut writer) = connection.split();
+    let (sender, counted) = (process.clone(), Rc::clone(&done));
+    let largest = 1 << (process.next_u64() % 19);
+    let pauses = [0, 0, 3, 30][usize::try_from(process.next_u64() % 4).expect("small")];
+    process.spawn(async move {
+        for number in 0..60u8 {
+            let length = usize::try_from(sender.next_u64() % largest).expect("small");
+            writer.write_frame(&vec![number; length]).await.expect("writes");
+            sender.sleep(ms(sender.next_u64() % (pauses + 1))).await;
+        }
+        counted.set(counted.get() + 1);
+        // Dropping the writer ends the stream; the other end sees it behind all frames.
+    });
+    let pauses = process.next_u64() % 40;
+    for number in 0..60u8 {
+        let frame = reader.read_frame().await.expect("reads");
+        assert!(frame.iter().all(|byte| *byte == number));
+        process.sleep(ms(process.next_u64() % (pauses + 1))).await;
+    }
+    let end = reader.read_frame().await.expect_err("ended");
+    assert_eq!(end.kind(), std::io::ErrorKind::UnexpectedEof);
+    done.set(done.get() + 1);
+}
+
+#[test]
+fn streams_of_any_shape_arrive_whole_both_ways() {
+    for seed in 0..60 {
+        let done = Rc::default();
+        let mut world = world(seed);
+        let control = world.control();
+        control.add_process("a", main(&done, stream));
+        control.add_process("b", main(&done, stream));
+        let end = world.run_until(at_ms(60_000));
+        assert_eq!((end, done.get()), (RunEnd::Idle, 4), "seed {seed}");
+        assert_eq!(control.packets_under_way(), 0);
+    }
+}
+
+#[test]
+fn latency_stays_within_its_bounds() {
+    let log = Log::default();
+    async fn receive(process: Process, log: Log) {
+        let mut listener = process.listen(7).await.expect("the port is free");
+        let mut connection = listener.accept().await.expect("accepts");
+        while let Ok(frame) = connection.read_frame().await {
+            let sent = u64::from_le_bytes(frame.as_ref().try_into().expect("a time"));
+            log.borrow_mut().push(process.now().since(SimTime(sent)).as_micros().to_string());
+        }
+    }
+    async fn send(process: Process, (): ()) {
+        let mut connection = process.connect("sink", 7).await.expect("connects");
+        for _ in 0..500 {
+            process.sleep(ms(7)).await;
+            let now = process.now().0.to_le_bytes();
+            connection.write_frame(&now).await.expect("writes");
+        }
+    }
+    let mut world = world(16);
+    let control = world.control();
+    control.add_process("sink", main(&log, receive));
+    control.add_process("source", main(&(), send));
+    world.run_until(at_ms(10_000));
+    let mut latencies: Vec<u64> =
+        log.borrow().iter().map(|micros| micros.parse().expect("a number")).collect();
+    latencies.sort_unstable();
+    assert_eq!(latencies.len(), 500);
+    assert!((1_000..1_100).contains(&latencies[0]), "{latencies:?}");
+    assert!((2_700..3_300).contains(&latencies[250]), "{latencies:?}");
+    assert!((4_900..=5_000).contains(&latencies[499]), "{latencies:?}");
+}

@@ -1,0 +1,183 @@
+//! G9, reads: readers see complete versions, never one that goes backwards, and nothing held
+//! disappears.
+//!
+//! - Execution: every answer to a reader that polls, storms included.
+//! - Allowed interference: anything. An answer is recorded later than the instant it shows, so it
+//!   is compared with what the database held at some instant since the reader's event before it;
+//!   where that has changed meanwhile, only order and validity are judged.
+//! - Assertion: per key and reader the served epoch never falls, and never exceeds the committed
+//!   one; the snapshot is of a version that is valid for it; where nothing has changed, epoch,
+//!   position and snapshot are the committed ones. A key that was seen holding something and that
+//!   still holds something, by its timeline and by the stored inputs, is in the answer. The
+//!   served epoch moves only in a commit that leaves the key `CURRENT`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use backdate_engine::domain::ids::{Epoch, PortfolioId};
+use backdate_engine::domain::money::Amount;
+use backdate_engine::domain::records::KeyStatus;
+use backdate_engine::ports::store::statements::PositionRead;
+use backdate_reports::recording::EventKind;
+use smol_str::SmolStr;
+
+use super::mirror::{KeyIndex, KeyMirror, Mark, Mirror};
+use super::rule::{Rule, RuleReport, Scene};
+
+#[derive(Default)]
+pub(super) struct Reads {
+    readers: HashMap<SmolStr, Reader>,
+    /// Keys that some reader saw holding something, and when first since they last held nothing.
+    held: BTreeMap<PortfolioId, BTreeMap<KeyIndex, Mark>>,
+}
+
+#[derive(Default)]
+struct Reader {
+    /// Its event before this one.
+    last: Option<Mark>,
+    served: HashMap<KeyIndex, Epoch>,
+}
+
+impl Rule for Reads {
+    fn observe(&mut self, scene: &Scene<'_>, report: &mut RuleReport) {
+        for touch in scene.step.touched.iter().filter(|touch| touch.state) {
+            switch(touch.before.as_deref(), &scene.mirror.keys[touch.key], scene, report);
+        }
+        let EventKind::Read { portfolio_id, positions } = &scene.event.kind else {
+            return;
+        };
+        let name = &scene.event.process;
+        if !self.readers.contains_key(name) {
+            self.readers.insert(name.clone(), Reader::default());
+        }
+        let reader = self.readers.get_mut(name).expect("inserted just now");
+        let since = reader.last;
+        let mut seen = BTreeSet::new();
+        for read in positions {
+            let Some(index) = scene.mirror.find(&read.key) else {
+                report.check(false, scene.event, || {
+                    format!("a reader sees {}, which does not exist", read.key)
+                });
+                continue;
+            };
+            seen.insert(index);
+            let wrong = answer(read, &scene.mirror.keys[index], since)
+                .or_else(|| backwards(read, reader.served.get(&index).copied()));
+            report.check(wrong.is_none(), scene.event, || {
+                format!("{}: {}", read.key, wrong.unwrap_or_default())
+            });
+            reader.served.insert(index, read.served_epoch);
+        }
+        reader.last = Some(Mark::of(scene.event));
+        self.disappeared(portfolio_id, &seen, since, scene, report);
+        self.remember(portfolio_id, positions, scene);
+    }
+}
+
+impl Reads {
+    fn disappeared(
+        &mut self,
+        portfolio: &PortfolioId,
+        seen: &BTreeSet<KeyIndex>,
+        since: Option<Mark>,
+        scene: &Scene<'_>,
+        report: &mut RuleReport,
+    ) {
+        let (Some(held), Some(since)) = (self.held.get_mut(portfolio), since) else {
+            return;
+        };
+        held.retain(|index, first| {
+            let mirrored = &scene.mirror.keys[*index];
+            let settled = mirrored.timeline_changed <= since && *first <= since;
+            if seen.contains(index) || !settled {
+                return true;
+            }
+            let holds = holds_something(mirrored, scene.mirror);
+            report.check(!holds, scene.event, || {
+                format!("{} holds something and is not in the answer", mirrored.key)
+            });
+            holds
+        });
+    }
+
+    fn remember(&mut self, portfolio: &PortfolioId, positions: &[PositionRead], scene: &Scene<'_>) {
+        let held = self.held.entry(portfolio.clone()).or_default();
+        for read in positions {
+            let Some(index) = scene.mirror.find(&read.key) else {
+                continue;
+            };
+            match read.position.quantity == Amount::ZERO {
+                true => drop(held.remove(&index)),
+                false => drop(held.entry(index).or_insert(Mark::of(scene.event))),
+            }
+        }
+    }
+}
+
+/// By what the timeline has taken in, and by what persistence has stored.
+fn holds_something(mirrored: &KeyMirror, mirror: &Mirror) -> bool {
+    let taken_in = mirrored.timeline.iter();
+    let taken_in = taken_in.map(|(place, row)| (place, &row.terms));
+    let by_timeline = mirror.inputs.fold_terms(&mirrored.key, taken_in);
+    let by_inputs = mirror.inputs.fold(&mirrored.key);
+    !by_timeline.position.quantity.is_zero() && !by_inputs.position.quantity.is_zero()
+}
+
+fn switch(
+    before: Option<&backdate_engine::ports::store::rows::KeyState>,
+    mirrored: &KeyMirror,
+    scene: &Scene<'_>,
+    report: &mut RuleReport,
+) {
+    if let (Some(before), Some(after)) = (before, &mirrored.state)
+        && before.served_epoch < after.served_epoch
+    {
+        let whole = after.status == KeyStatus::Current;
+        report.check(whole, scene.event, || {
+            let (key, epoch) = (&mirrored.key, after.served_epoch.0);
+            format!("{key} serves epoch {epoch} before it is CURRENT")
+        });
+    }
+}
+
+fn backwards(read: &PositionRead, last: Option<Epoch>) -> Option<String> {
+    let last = last.filter(|last| *last > read.served_epoch)?;
+    let (from, to) = (last.0, read.served_epoch.0);
+    Some(format!("a reader saw epoch {from} and now sees {to}"))
+}
+
+fn answer(read: &PositionRead, mirrored: &KeyMirror, since: Option<Mark>) -> Option<String> {
+    let served = mirrored.served();
+    let shown = read.served_epoch;
+    if shown > served {
+        let (shown, served) = (shown.0, served.0);
+        return Some(format!("a reader sees epoch {shown}, {served} is served"));
+    }
+    if let Some(snapshot) = &read.snapshot {
+        let valid = mirrored.is_valid(snapshot.epoch, snapshot.date, shown);
+        if snapshot.key != read.key || !valid {
+            let (epoch, date) = (snapshot.epoch.0, snapshot.date);
+            return Some(format!(
+                "epoch {} is shown with a snapshot of {date} of epoch {epoch}",
+                shown.0
+            ));
+        }
+    }
+    if since.is_none_or(|since| mirrored.served_changed > since) {
+        return None;
+    }
+    if shown != served {
+        let (shown, served) = (shown.0, served.0);
+        return Some(format!("a reader sees epoch {shown}, {served} was served all the time"));
+    }
+    let position = mirrored.valid_history(served).next().map(|row| row.position);
+    if position != Some(read.position) {
+        let is = &read.position;
+        return Some(format!("a reader sees {is:?}, the served version holds {position:?}"));
+    }
+    let snapshot = mirrored.latest_snapshot(served).map(|row| &**row);
+    if snapshot != read.snapshot.as_ref() {
+        let is = &read.snapshot;
+        return Some(format!("a reader sees {is:?}, the served version has {snapshot:?}"));
+    }
+    None
+}
