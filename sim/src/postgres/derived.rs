@@ -265,7 +265,7 @@ impl Derived {
             let latest = latest_business_date(view);
             if latest != self.latest {
                 self.latest = latest;
-                let keys: Vec<Rc<KeyState>> = tables.keys.dump().cloned().collect();
+                let keys: Vec<Rc<KeyState>> = tables.keys.all().cloned().collect();
                 keys.iter().for_each(|state| self.refresh_due(view, &state.key));
             }
         }

@@ -18,7 +18,7 @@ use backdate_engine::ports::store::rows::{
 use backdate_reports::recording::{Change, Row};
 use smol_str::SmolStr;
 
-use super::core::table::{Record, Table};
+use super::core::table::{PrimaryKey, Record, Table};
 
 /// `calendars`: a row to lock per calendar.
 #[derive(Clone, Debug)]
@@ -120,7 +120,7 @@ impl Tables {
     /// All committed rows of a table in primary-key order.
     pub fn dump(&self, table: TableName) -> Vec<Row> {
         fn all<R: Record>(table: &Table<R>) -> Vec<Row> {
-            table.dump().filter_map(R::recorded).collect()
+            table.dump().iter().filter_map(R::recorded).collect()
         }
         match table {
             TableName::Transactions => all(&self.transactions),
@@ -154,6 +154,43 @@ pub fn last_place() -> Place {
     let at = Timestamp::from_micros(i64::MAX);
     Place { at, rank: u8::MAX, transaction_id: TransactionId::new("") }
 }
+
+macro_rules! primary_keys {
+    ($($pk:ty),+ $(,)?; keyed $($of:ident: ($($part:ty),+)),+ $(,)?) => {
+        $(impl PrimaryKey for $pk {
+            type Sorted = $pk;
+
+            fn sorted(&self, _number: impl FnOnce(&Key) -> u32) -> $pk {
+                self.clone()
+            }
+        })+
+        $(primary_keys!(@keyed $of $($part),+);)+
+    };
+    (@keyed $of:ident $part:ty) => {
+        impl PrimaryKey for (Key, $part) {
+            type Sorted = (u32, $part);
+
+            fn sorted(&self, number: impl FnOnce(&Key) -> u32) -> (u32, $part) {
+                (number(&self.0), self.1.clone())
+            }
+        }
+    };
+    (@keyed $of:ident $part:ty, $more:ty) => {
+        impl PrimaryKey for (Key, $part, $more) {
+            type Sorted = (u32, $part, $more);
+
+            fn sorted(&self, number: impl FnOnce(&Key) -> u32) -> (u32, $part, $more) {
+                (number(&self.0), self.1.clone(), self.2.clone())
+            }
+        }
+    };
+}
+
+primary_keys!(
+    u32, u64, SmolStr, Key, TransactionId, PortfolioId, SecurityId, Subject,
+    (SecurityId, Date), (SmolStr, Date), (Currency, Currency, Date);
+    keyed timeline: (Place), epochs: (Epoch), history: (Place, Epoch), snapshots: (Date, Epoch)
+);
 
 macro_rules! record {
     (

@@ -13,11 +13,12 @@
 //! - A transaction waits for one thing at a time.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use super::hash::Lookup;
 use super::table::{RowId, TxId};
 
 /// Modes of row locks, weakest first; each covers the weaker ones.
@@ -112,11 +113,11 @@ pub enum Request {
 /// All locks.
 #[derive(Default)]
 pub struct Locks {
-    rows: HashMap<RowId, RowLock>,
-    held: HashMap<TxId, Vec<RowId>>,
+    rows: Lookup<RowId, RowLock>,
+    held: Lookup<TxId, Vec<RowId>>,
     waiting: BTreeMap<TxId, WaitsFor>,
     /// Who waits for the end of a transaction.
-    ends: HashMap<TxId, Vec<(TxId, Rc<Waiter>)>>,
+    ends: Lookup<TxId, Vec<(TxId, Rc<Waiter>)>>,
 }
 
 impl Locks {
@@ -263,7 +264,7 @@ impl Locks {
 
     fn add_holder(
         lock: &mut RowLock,
-        held: &mut HashMap<TxId, Vec<RowId>>,
+        held: &mut Lookup<TxId, Vec<RowId>>,
         row: RowId,
         tx: TxId,
         mode: LockMode,

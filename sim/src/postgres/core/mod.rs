@@ -1,5 +1,6 @@
 //! The generic core: versioned tables, row locks, transactions at READ COMMITTED.
 
+pub mod hash;
 pub mod locks;
 pub mod session;
 pub mod storage;

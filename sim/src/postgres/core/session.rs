@@ -24,7 +24,7 @@ use super::super::profile::Profile;
 use super::super::schema::Stored;
 use super::locks::{LockMode, Request, Served, Waiter};
 use super::storage::{Committed, Sequence, Storage, View, Wish};
-use super::table::{TxId, Version};
+use super::table::{Look, TxId, Version};
 use crate::world::Process;
 use crate::world::sync::timeout;
 
@@ -288,9 +288,10 @@ impl Session {
         loop {
             let waiter = {
                 let mut storage = self.backend.storage.borrow_mut();
-                match R::table(&storage.tables).writer(pk) {
-                    Some(other) if other != tx => storage.locks.await_end(other, tx),
-                    _ => return Ok(R::table(&storage.tables).get(pk, tx).cloned()),
+                let storage = &mut *storage;
+                match R::table(&storage.tables).look(pk, tx) {
+                    Look::Written(other) => storage.locks.await_end(other, tx),
+                    Look::Settled(version) => return Ok(version.cloned()),
                 }
             };
             self.wait(waiter).await?;

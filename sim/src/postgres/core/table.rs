@@ -4,6 +4,10 @@
 //! statement reads all that it needs at one instant, so no older version is ever asked for. Index
 //! entries exist for both versions; whoever scans an index checks the version that it sees.
 //!
+//! Rows that belong to a key are ordered by the number that their table has given the key, as most
+//! of the time of an ordered map goes into comparing texts. So a range of such a table must stay
+//! within one key.
+//!
 //! It refuses to wait or to lock: that is [`super::locks`] and [`super::session`].
 //!
 //! # Invariants
@@ -15,7 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, RangeBounds};
 use std::rc::Rc;
 
+use backdate_engine::domain::ids::Key;
 use backdate_reports::recording::{Change, Row};
+
+use super::hash::Lookup;
 
 /// Identity of a row through its updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,10 +32,19 @@ pub struct RowId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TxId(pub u64);
 
+/// A primary key.
+pub trait PrimaryKey: Clone + Ord + 'static {
+    /// What its table is ordered by.
+    type Sorted: Ord + Clone;
+
+    /// The order of the row; `number` tells the number of a key.
+    fn sorted(&self, number: impl FnOnce(&Key) -> u32) -> Self::Sorted;
+}
+
 /// The row type of one table.
 pub trait Record: Sized + 'static {
     /// Primary key.
-    type Pk: Ord + Clone + 'static;
+    type Pk: PrimaryKey;
     /// Entry of the secondary index; [`std::convert::Infallible`] where there is none.
     type Index: Ord + Clone + 'static;
     /// Name of the table.
@@ -82,37 +98,56 @@ impl<R> Slot<R> {
     }
 }
 
+/// What there is at a primary key.
+pub enum Look<'a, R> {
+    /// Another transaction has an uncommitted version.
+    Written(TxId),
+    /// Nobody else is writing: the visible version.
+    Settled(Option<&'a Version<R>>),
+}
+
 /// A table.
 pub struct Table<R: Record> {
-    rows: BTreeMap<R::Pk, Slot<R>>,
+    rows: BTreeMap<<R::Pk as PrimaryKey>::Sorted, Slot<R>>,
+    numbers: Lookup<Key, u32>,
     index: BTreeSet<(R::Index, R::Pk)>,
 }
 
 impl<R: Record> Default for Table<R> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), index: BTreeSet::new() }
+        Self { rows: BTreeMap::new(), numbers: Lookup::default(), index: BTreeSet::new() }
     }
 }
 
 impl<R: Record> Table<R> {
     /// The version that a transaction sees.
     pub fn get(&self, pk: &R::Pk, tx: TxId) -> Option<&Version<R>> {
-        self.rows.get(pk)?.visible(tx)
+        self.slot(pk)?.visible(tx)
+    }
+
+    /// Who else is writing the row, or the version that the transaction sees.
+    pub fn look(&self, pk: &R::Pk, tx: TxId) -> Look<'_, R> {
+        match self.slot(pk) {
+            Some(Slot { pending: Some(pending), .. }) if pending.tx != tx => {
+                Look::Written(pending.tx)
+            }
+            slot => Look::Settled(slot.and_then(|slot| slot.visible(tx))),
+        }
     }
 
     /// The committed version.
     pub fn committed(&self, pk: &R::Pk) -> Option<&Version<R>> {
-        self.rows.get(pk)?.committed.as_ref()
+        self.slot(pk)?.committed.as_ref()
     }
 
-    /// Who has an uncommitted version of the row, and whether the row was there before it.
+    /// Who has an uncommitted version of the row.
     pub fn writer(&self, pk: &R::Pk) -> Option<TxId> {
-        self.rows.get(pk)?.pending.as_ref().map(|pending| pending.tx)
+        self.slot(pk)?.pending.as_ref().map(|pending| pending.tx)
     }
 
     /// Whether the uncommitted version updates the committed row (it neither inserts nor deletes).
     pub fn is_update(&self, pk: &R::Pk) -> bool {
-        let Some(slot) = self.rows.get(pk) else { return false };
+        let Some(slot) = self.slot(pk) else { return false };
         let new = slot.pending.as_ref().and_then(|pending| pending.version.as_ref());
         matches!((&slot.committed, new), (Some(old), Some(new)) if old.id == new.id)
     }
@@ -123,7 +158,9 @@ impl<R: Record> Table<R> {
         range: impl RangeBounds<R::Pk>,
         tx: TxId,
     ) -> impl DoubleEndedIterator<Item = &Version<R>> {
-        self.rows.range(range).filter_map(move |(_, slot)| slot.visible(tx))
+        let start = range.start_bound().map(|pk| self.sorted(pk));
+        let end = range.end_bound().map(|pk| self.sorted(pk));
+        self.rows.range((start, end)).filter_map(move |(_, slot)| slot.visible(tx))
     }
 
     /// Visible versions that have the index entry `of` wants, from `from` on, in index order; ends
@@ -159,14 +196,21 @@ impl<R: Record> Table<R> {
         self.rows.values().filter(|slot| slot.visible(tx).is_some()).count()
     }
 
-    /// All committed rows in primary-key order.
-    pub fn dump(&self) -> impl Iterator<Item = &Rc<R>> {
+    /// All committed rows.
+    pub fn all(&self) -> impl Iterator<Item = &Rc<R>> {
         self.rows.values().filter_map(|slot| slot.committed.as_ref().map(|version| &version.row))
+    }
+
+    /// All committed rows in primary-key order.
+    pub fn dump(&self) -> Vec<Rc<R>> {
+        let mut rows: Vec<Rc<R>> = self.all().cloned().collect();
+        rows.sort_by_cached_key(|row| row.pk());
+        rows
     }
 
     /// The committed and the uncommitted version.
     pub fn both(&self, pk: &R::Pk) -> (Option<&Rc<R>>, Option<&Rc<R>>) {
-        let Some(slot) = self.rows.get(pk) else { return (None, None) };
+        let Some(slot) = self.slot(pk) else { return (None, None) };
         let new = slot.pending.as_ref().and_then(|pending| pending.version.as_ref());
         (slot.committed.as_ref().map(|old| &old.row), new.map(|new| &new.row))
     }
@@ -177,8 +221,14 @@ impl<R: Record> Table<R> {
     /// # Panics
     /// If somebody else has an uncommitted version: the caller has to hold the row's lock.
     pub fn write(&mut self, pk: R::Pk, tx: TxId, version: Option<Version<R>>) -> bool {
-        let slot =
-            self.rows.entry(pk.clone()).or_insert_with(|| Slot { committed: None, pending: None });
+        let next = u32::try_from(self.numbers.len()).expect("fewer than 2^32 keys");
+        let numbers = &mut self.numbers;
+        let number = |key: &Key| match numbers.get(key) {
+            Some(number) => *number,
+            None => *numbers.entry(key.clone()).or_insert(next),
+        };
+        let slot = self.rows.entry(pk.sorted(number));
+        let slot = slot.or_insert_with(|| Slot { committed: None, pending: None });
         let first = slot.pending.is_none();
         let mut old = Vec::new();
         if let Some(pending) = slot.pending.take() {
@@ -205,12 +255,13 @@ impl<R: Record> Table<R> {
 
     /// Makes the uncommitted version the committed one; what has changed, if the table is recorded.
     pub fn commit(&mut self, pk: &R::Pk) -> Option<Change> {
-        let slot = self.rows.get_mut(pk)?;
+        let sorted = self.sorted(pk);
+        let slot = self.rows.get_mut(&sorted)?;
         let pending = slot.pending.take()?;
         let old = std::mem::replace(&mut slot.committed, pending.version);
         let new = slot.committed.clone();
         if new.is_none() {
-            self.rows.remove(pk);
+            self.rows.remove(&sorted);
         }
         self.forget_entries(pk, old.as_ref(), new.as_ref());
         match (new, old) {
@@ -222,11 +273,12 @@ impl<R: Record> Table<R> {
 
     /// Forgets the uncommitted version.
     pub fn abort(&mut self, pk: &R::Pk) {
-        let Some(slot) = self.rows.get_mut(pk) else { return };
+        let sorted = self.sorted(pk);
+        let Some(slot) = self.rows.get_mut(&sorted) else { return };
         let Some(pending) = slot.pending.take() else { return };
         let kept = slot.committed.clone();
         if kept.is_none() {
-            self.rows.remove(pk);
+            self.rows.remove(&sorted);
         }
         self.forget_entries(pk, pending.version.as_ref(), kept.as_ref());
     }
@@ -236,6 +288,15 @@ impl<R: Record> Table<R> {
         let pk = version.row.pk();
         self.write(pk.clone(), TxId(0), Some(version));
         self.commit(&pk);
+    }
+
+    fn slot(&self, pk: &R::Pk) -> Option<&Slot<R>> {
+        self.rows.get(&self.sorted(pk))
+    }
+
+    fn sorted(&self, pk: &R::Pk) -> <R::Pk as PrimaryKey>::Sorted {
+        // A key without a number has no row; its ranges are empty, too.
+        pk.sorted(|key| self.numbers.get(key).copied().unwrap_or(u32::MAX))
     }
 
     fn forget_entries(&mut self, pk: &R::Pk, gone: Option<&Version<R>>, kept: Option<&Version<R>>) {

@@ -169,8 +169,8 @@ async fn three_epochs(bench: &Bench, k: &Key) {
 /// Day and epoch of each row of history, and of each snapshot.
 fn survivors(tables: &Tables) -> [Vec<(i32, u32)>; 2] {
     let day = |date: Date| date.days() - date_zero();
-    let history = tables.history.dump().map(|row| (day(row.place.date()), row.epoch.0));
-    let snapshots = tables.snapshots.dump().map(|row| (day(row.date), row.epoch.0));
+    let history = tables.history.dump().into_iter().map(|row| (day(row.place.date()), row.epoch.0));
+    let snapshots = tables.snapshots.dump().into_iter().map(|row| (day(row.date), row.epoch.0));
     [history.collect(), snapshots.collect()]
 }
 

@@ -252,7 +252,8 @@ fn snapshots_of_a_range_are_replaced() {
         assert_eq!(kinds, [false, false, true], "the last write of each row");
         run(&mut session, duplicate).await.expect_err("day 5 was not deleted");
         let storage = bench.backend.storage.borrow();
-        let left = storage.tables.snapshots.dump().map(|row| (row.date, row.revision.0));
+        let left =
+            storage.tables.snapshots.dump().into_iter().map(|row| (row.date, row.revision.0));
         let expected = [(1, 0), (2, 1), (3, 1), (5, 0), (3, 0)].map(|(day, r)| (date(day), r));
         assert_eq!(left.collect::<Vec<_>>(), expected);
     });
