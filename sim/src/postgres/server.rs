@@ -50,7 +50,7 @@ async fn accept(backend: Backend) {
     let process = backend.process.clone();
     let mut listener = process.listen(PORT).await.expect("nobody else listens on the port");
     loop {
-        let Ok(connection) = listener.accept().await else { continue };
+        let connection = listener.accept().await.expect("a listener lives as long as its process");
         let served = Served { backend: backend.clone(), workers: workers.clone() };
         process.spawn(served.serve(connection));
     }
