@@ -104,7 +104,7 @@ struct Latencies(BTreeMap<&'static str, Histogram<u64>>);
 impl Latencies {
     fn record(&mut self, hop: &'static str, from: SimTime, to: SimTime) {
         let histogram = self.0.entry(hop).or_insert_with(|| {
-            Histogram::new(3).expect("three significant digits are within what it can do")
+            Histogram::new_with_max(3_600_000_000, 3).expect("an hour in microseconds is in range")
         });
         let micros = u64::try_from(to.since(from).as_micros()).unwrap_or(u64::MAX);
         histogram.saturating_record(micros);

@@ -152,7 +152,7 @@ impl Broker {
         let micros = profile.request_us + profile.record_us * records as u64;
         let _permit = self.workers.acquire().await;
         if micros > 0 {
-            self.process.sleep(Duration::from_micros(micros)).await;
+            self.process.occupy(Duration::from_micros(micros)).await;
         }
     }
 

@@ -4,9 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use backdate_engine::ports::store::rows::Table;
+use backdate_engine::ports::store::statements::Backlog;
 use backdate_reports::recording::Row;
 
 use super::core::storage::Storage;
+use super::core::table::TxId;
+use super::statements::reads::backlog;
 
 /// The disk of a server; it is handed to each life of the process. Clones are the same.
 #[derive(Clone, Default)]
@@ -21,6 +24,12 @@ impl Disk {
     /// All committed rows of a table in primary-key order.
     pub fn rows(&self, table: Table) -> Vec<Row> {
         self.0.borrow().tables.dump(table)
+    }
+
+    /// Work that is not done, by what is committed.
+    pub fn backlog(&self) -> Backlog {
+        // No transaction has this number, so nothing uncommitted is seen.
+        backlog(&self.0.borrow(), TxId(0))
     }
 
     /// Transactions that are open.

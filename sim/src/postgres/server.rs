@@ -173,7 +173,7 @@ impl Served {
             return;
         }
         let _worker = self.workers.acquire().await;
-        self.backend.process.sleep(Duration::from_nanos((us * 1e3) as u64)).await;
+        self.backend.process.occupy(Duration::from_nanos((us * 1e3) as u64)).await;
     }
 }
 

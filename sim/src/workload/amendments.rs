@@ -31,6 +31,7 @@ pub(super) fn draft(context: &Context<'_>, drafts: &mut Drafts) {
             security,
             kind: TransactionType::parse(amended.transaction_type).expect("it was made from one"),
             date,
+            time_ms: None,
             units: 500 * u64::from(which == 0) + 1 + below(&mut rng, 40),
             source_version: 1 + number,
         };

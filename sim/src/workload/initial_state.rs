@@ -132,7 +132,8 @@ pub(super) fn transaction(
         (kind, 1 + below(&mut rng, 20), date)
     };
     let id = format_smolstr!("INIT-{portfolio}-{id}-{number}");
-    let trade = Trade { id: &id, portfolio, security, kind, date, units, source_version: 0 };
+    let trade =
+        Trade { id: &id, portfolio, security, kind, date, time_ms: None, units, source_version: 0 };
     context.universe.trade(&mut rng, &trade)
 }
 

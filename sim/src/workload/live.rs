@@ -43,15 +43,17 @@ fn one(
     let (portfolio, security) = context.universe.draw_key(rng);
     let kind =
         TransactionType::parse(weighted(rng, &live.mix)).expect("validation knows the types");
-    let date = if happens(rng, live.backdated_share) {
+    let (date, time_ms) = if happens(rng, live.backdated_share) {
         let back = 1 + below(rng, u64::from(live.backdated_days_max.max(1)));
-        context.market.back(u32::try_from(back).expect("at most a u32"))
+        (context.market.back(u32::try_from(back).expect("at most a u32")), None)
     } else {
-        context.market.today()
+        // Booked as it happens: each after all that were booked before it.
+        (context.market.today(), Some(at_ms))
     };
     let units = 1 + below(rng, 20);
     let id = format_smolstr!("LIVE-{number}");
-    let trade = Trade { id: &id, portfolio, security, kind, date, units, source_version: 0 };
+    let trade =
+        Trade { id: &id, portfolio, security, kind, date, time_ms, units, source_version: 0 };
     send(context, drafts, rng, &trade, at_ms);
 }
 
@@ -74,7 +76,16 @@ fn sell_before_buy(
     ];
     for (name, kind, date, at_ms) in dates {
         let id: SmolStr = format_smolstr!("LIVE-{number}-{name}");
-        let trade = Trade { id: &id, portfolio, security, kind, date, units, source_version: 0 };
+        let trade = Trade {
+            id: &id,
+            portfolio,
+            security,
+            kind,
+            date,
+            time_ms: None,
+            units,
+            source_version: 0,
+        };
         send(context, drafts, rng, &trade, at_ms);
     }
 }

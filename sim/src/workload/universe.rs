@@ -73,9 +73,9 @@ impl Universe {
     pub(super) fn trade(&self, rng: &mut ChaCha8Rng, trade: &Trade<'_>) -> TransactionMessage {
         let security = &self.securities[trade.security];
         let quoted = latest(&security.prices, trade.date).map_or(Amount::ONE, |(_, price)| price);
-        let second = OPENS_S + below(rng, TRADING_S);
-        let micros =
-            trade.date.start().micros() + i64::try_from(second).expect("one day") * 1_000_000;
+        let drawn_ms = (OPENS_S + below(rng, TRADING_S)) * 1_000;
+        let time_ms = trade.time_ms.map_or(drawn_ms, |late| (OPENS_S + TRADING_S) * 1_000 + late);
+        let micros = trade.date.start().micros() + i64::try_from(time_ms).expect("a day") * 1_000;
         let (quantity, price, gross, fee) = amounts(rng, trade.kind, trade.units, quoted);
         TransactionMessage {
             transaction_id: trade.id.clone(),
@@ -102,6 +102,8 @@ pub(super) struct Trade<'a> {
     pub(super) security: usize,
     pub(super) kind: TransactionType,
     pub(super) date: Date,
+    /// Milliseconds after the day's drawn times; none: drawn.
+    pub(super) time_ms: Option<u64>,
     pub(super) units: u64,
     pub(super) source_version: u32,
 }

@@ -169,6 +169,12 @@ impl Control {
         self.0.processes.borrow().points_passed()
     }
 
+    /// For how long each process was occupied with service time, over all its workers and lives.
+    pub fn busy(&self) -> BTreeMap<SmolStr, Duration> {
+        let busy = self.0.processes.borrow().busy();
+        busy.into_iter().map(|(name, nanos)| (name, Duration::from_nanos(nanos))).collect()
+    }
+
     /// Ends the run.
     pub fn stop(&self) {
         self.0.stopped.set(true);

@@ -100,6 +100,13 @@ impl Process {
         Sleep { shared: Rc::clone(&self.0.shared), at: at.0, armed: None }
     }
 
+    /// Waits as for [`Process::sleep`], and counts the time as service time of this process.
+    pub async fn occupy(&self, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).expect("service times are short");
+        self.0.shared.processes.borrow_mut().occupy(self.0.index, nanos);
+        self.sleep(duration).await;
+    }
+
     /// Runs a task of this process beside the others. Of a process that has died, nothing runs.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         if self.is_alive() {

@@ -57,6 +57,8 @@ struct Record {
     main: Option<Main>,
     life: Life,
     incarnation: u32,
+    /// Nanoseconds for which it was occupied, over all lives.
+    busy: u64,
     /// Pauses that go on.
     pauses: u32,
     /// Wakers of tasks that became ready meanwhile.
@@ -81,6 +83,16 @@ impl Processes {
         u16::try_from(self.records.len()).expect("fewer than 65536 processes")
     }
 
+    /// Notes that a process is occupied for that long.
+    pub(super) fn occupy(&mut self, process: u16, nanos: u64) {
+        self.records[usize::from(process)].busy += nanos;
+    }
+
+    /// Nanoseconds for which each process was occupied.
+    pub(super) fn busy(&self) -> BTreeMap<SmolStr, u64> {
+        self.records.iter().map(|record| (record.name.clone(), record.busy)).collect()
+    }
+
     pub(super) fn add(&mut self, name: SmolStr, main: Main) -> u16 {
         let process = self.len();
         let known = self.by_name.insert(name.clone(), process);
@@ -91,6 +103,7 @@ impl Processes {
             life: Life::Down,
             incarnation: 0,
             pauses: 0,
+            busy: 0,
             held: Vec::new(),
             skew: Skew { offset_us: 0, drift_ppm: 0, since: 0 },
             death: Notify::new(),

@@ -6,7 +6,7 @@
 mod keys;
 mod outbox;
 mod persistence;
-mod reads;
+pub(super) mod reads;
 mod timeline;
 mod triggers;
 mod validity;

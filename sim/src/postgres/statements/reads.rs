@@ -78,7 +78,8 @@ impl Run for ReadBacklog {
     }
 }
 
-fn backlog(storage: &Storage, tx: TxId) -> Backlog {
+/// Counts of work that is not done, as that transaction sees it.
+pub(in super::super) fn backlog(storage: &Storage, tx: TxId) -> Backlog {
     let view = storage.view(tx);
     let latest = latest_business_date(view);
     let mut waiting = BTreeSet::new();

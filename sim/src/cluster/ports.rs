@@ -1,0 +1,108 @@
+//! The ports of an engine instance that runs in a simulated process.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use backdate_engine::domain::time::Timestamp;
+use backdate_engine::ports::Ports;
+use backdate_engine::ports::clock::Clock;
+use backdate_engine::ports::host::{Host, Side, Signal};
+use backdate_engine::ports::random::Random;
+use backdate_reports::recording::EventKind;
+
+use crate::kafka;
+use crate::postgres::client;
+use crate::world::Process;
+
+/// The ports of one instance.
+#[derive(Clone)]
+pub struct SimPorts(Rc<Inner>);
+
+struct Inner {
+    process: SimProcess,
+    store: client::Client,
+    log: kafka::Client,
+}
+
+/// A simulated process as clock, random numbers and host.
+pub struct SimProcess {
+    process: Process,
+    call: Duration,
+}
+
+impl SimPorts {
+    /// Bundles a process with its clients; each port call costs the process that much of its CPU.
+    pub fn new(
+        process: Process,
+        store: client::Client,
+        log: kafka::Client,
+        call: Duration,
+    ) -> Self {
+        Self(Rc::new(Inner { process: SimProcess { process, call }, store, log }))
+    }
+}
+
+impl Ports for SimPorts {
+    type Store = client::Client;
+    type Log = kafka::Client;
+    type Clock = SimProcess;
+    type Random = SimProcess;
+    type Host = SimProcess;
+
+    fn store(&self) -> &Self::Store {
+        &self.0.store
+    }
+
+    fn log(&self) -> &Self::Log {
+        &self.0.log
+    }
+
+    fn clock(&self) -> &Self::Clock {
+        &self.0.process
+    }
+
+    fn random(&self) -> &Self::Random {
+        &self.0.process
+    }
+
+    fn host(&self) -> &Self::Host {
+        &self.0.process
+    }
+}
+
+impl Clock for SimProcess {
+    fn now(&self) -> Timestamp {
+        self.process.wall()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.process.sleep(duration).await;
+    }
+}
+
+impl Random for SimProcess {
+    fn next_u64(&self) -> u64 {
+        self.process.next_u64()
+    }
+}
+
+impl Host for SimProcess {
+    fn instance(&self) -> &str {
+        self.process.name()
+    }
+
+    async fn point(&self, process: &'static str, call: &'static str, side: Side) {
+        self.process.point(process, call, side).await;
+        if side == Side::After {
+            self.process.occupy(self.call).await;
+        }
+    }
+
+    fn emit(&self, signal: Signal) {
+        self.process.record(EventKind::Signal(signal));
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.process.spawn(task);
+    }
+}

@@ -1,0 +1,249 @@
+//! The tables of a settled engine as CSV files: the current valid version only.
+//!
+//! Rows are sorted by the bytes of their key columns, so any two runs that come to the same result
+//! write the same bytes (but for epoch and revision).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use backdate_engine::domain::ids::{Epoch, Key, TransactionId};
+use backdate_engine::domain::messages;
+use backdate_engine::domain::money::Amount;
+use backdate_engine::domain::records::{Costs, Fate};
+use backdate_engine::domain::time::Date;
+use backdate_engine::ports::store::rows::{
+    EpochRow, HistoryRow, KeyState, SnapshotRow, TimelineRow, TransactionRow,
+};
+use backdate_reports::recording::Row;
+
+/// The committed rows that an export is made of.
+#[derive(Debug, Default)]
+pub struct Tables {
+    keys: BTreeMap<Key, KeyState>,
+    epochs: BTreeMap<Key, Vec<EpochRow>>,
+    transactions: BTreeMap<TransactionId, TransactionRow>,
+    timeline: BTreeMap<TransactionId, TimelineRow>,
+    history: Vec<HistoryRow>,
+    snapshots: Vec<SnapshotRow>,
+    dead_letters: Vec<[String; 4]>,
+}
+
+impl Tables {
+    /// Sorts rows of the database, and messages of the dead-letter topic, by table.
+    pub fn new<'d>(
+        rows: impl IntoIterator<Item = Row>,
+        dead_letters: impl IntoIterator<Item = &'d [u8]>,
+    ) -> Self {
+        let mut tables = Tables::default();
+        for row in rows {
+            match row {
+                Row::Key(row) => drop(tables.keys.insert(row.key.clone(), (*row).clone())),
+                Row::Epoch(row) => {
+                    tables.epochs.entry(row.key.clone()).or_default().push((*row).clone());
+                }
+                Row::Transaction(row) => {
+                    let id = row.transaction.transaction_id.clone();
+                    tables.transactions.insert(id, (*row).clone());
+                }
+                Row::Timeline(row) => {
+                    let id = row.place.transaction_id.clone();
+                    tables.timeline.insert(id, (*row).clone());
+                }
+                Row::History(row) => tables.history.push((*row).clone()),
+                Row::Snapshot(row) => tables.snapshots.push((*row).clone()),
+                _ => {}
+            }
+        }
+        tables.dead_letters = dead_letters
+            .into_iter()
+            .filter_map(messages::read_dead_letter)
+            .map(|letter| [letter.topic, letter.key, letter.value, letter.error])
+            .collect();
+        tables
+    }
+
+    /// Writes one file per table into a folder, which is made if it is not there.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        fs::create_dir_all(folder)?;
+        self.position_state().write(folder)?;
+        self.transactions().write(folder)?;
+        self.position_history().write(folder)?;
+        self.snapshots().write(folder)?;
+        self.parked().write(folder)?;
+        self.dead_letters().write(folder)
+    }
+
+    fn position_state(&self) -> CsvTable {
+        let header = "portfolio_id,security_id,epoch,revision,watermark_date,status";
+        let mut table = CsvTable::new("position_state", header, 2);
+        for state in self.keys.values() {
+            table.push(vec![
+                state.key.portfolio_id.to_string(),
+                state.key.security_id.to_string(),
+                state.epoch.0.to_string(),
+                state.revision.0.to_string(),
+                state.watermark_date.to_string(),
+                state.status.to_string(),
+            ]);
+        }
+        table
+    }
+
+    fn transactions(&self) -> CsvTable {
+        let header = "transaction_id,portfolio_id,security_id,transaction_date,transaction_type,\
+                      quantity,price,gross_transaction_amount,trade_fee,trade_currency,currency,\
+                      gross_cost,net_cost,net_cost_local,realized_gain_loss,\
+                      realized_gain_loss_local,transaction_fx_rate";
+        let mut table = CsvTable::new("transactions", header, 1);
+        for (id, row) in &self.transactions {
+            let terms = &row.transaction.terms;
+            let mut cells = vec![
+                id.to_string(),
+                row.transaction.key.portfolio_id.to_string(),
+                row.transaction.key.security_id.to_string(),
+                terms.at.to_string(),
+                terms.kind.to_string(),
+                terms.quantity.to_string(),
+                terms.price.to_string(),
+                terms.gross.to_string(),
+                terms.fee.to_string(),
+                terms.trade_currency.to_string(),
+                terms.currency.to_string(),
+            ];
+            cells.extend(cost_cells(self.costs_of(id)));
+            table.push(cells);
+        }
+        table
+    }
+
+    fn costs_of(&self, id: &TransactionId) -> Option<&Costs> {
+        match &self.timeline.get(id)?.outcome.as_ref()?.fate {
+            Fate::Applied(costs) => Some(costs),
+            Fate::Parked(_) => None,
+        }
+    }
+
+    fn position_history(&self) -> CsvTable {
+        let header = "portfolio_id,security_id,transaction_id,position_date,quantity,cost_basis,\
+                      cost_basis_local";
+        let mut table = CsvTable::new("position_history", header, 3);
+        for row in &self.history {
+            if self.is_served(&row.key, row.epoch, row.place.date()) {
+                table.push(vec![
+                    row.key.portfolio_id.to_string(),
+                    row.key.security_id.to_string(),
+                    row.place.transaction_id.to_string(),
+                    row.place.date().to_string(),
+                    row.position.quantity.to_string(),
+                    row.position.cost_basis.to_string(),
+                    row.position.cost_basis_local.to_string(),
+                ]);
+            }
+        }
+        table
+    }
+
+    fn snapshots(&self) -> CsvTable {
+        let header = "portfolio_id,security_id,date,quantity,cost_basis,cost_basis_local,\
+                      market_price,market_value,market_value_local,unrealized_gain_loss,\
+                      unrealized_gain_loss_local,valuation_status";
+        let mut table = CsvTable::new("daily_position_snapshots", header, 3);
+        for row in self.snapshots.iter().filter(|r| self.is_served(&r.key, r.epoch, r.date)) {
+            let values = row.values.as_ref();
+            table.push(vec![
+                row.key.portfolio_id.to_string(),
+                row.key.security_id.to_string(),
+                row.date.to_string(),
+                row.position.quantity.to_string(),
+                row.position.cost_basis.to_string(),
+                row.position.cost_basis_local.to_string(),
+                cell(row.market_price),
+                cell(values.map(|v| v.market_value)),
+                cell(values.map(|v| v.market_value_local)),
+                cell(values.map(|v| v.unrealized_gain_loss)),
+                cell(values.map(|v| v.unrealized_gain_loss_local)),
+                row.valuation_status.to_string(),
+            ]);
+        }
+        table
+    }
+
+    fn parked(&self) -> CsvTable {
+        let mut table = CsvTable::new("parked", "transaction_id,reason", 1);
+        for (id, row) in &self.timeline {
+            if let Some(Fate::Parked(reason)) = row.outcome.as_ref().map(|outcome| &outcome.fate) {
+                table.push(vec![id.to_string(), reason.to_string()]);
+            }
+        }
+        table
+    }
+
+    fn dead_letters(&self) -> CsvTable {
+        let mut table = CsvTable::new("dead_letters", "topic,key,value,error", 4);
+        for letter in &self.dead_letters {
+            table.push(letter.to_vec());
+        }
+        table
+    }
+
+    /// Whether a row of that epoch and date is what readers see.
+    fn is_served(&self, key: &Key, epoch: Epoch, date: Date) -> bool {
+        let Some(state) = self.keys.get(key) else { return false };
+        let epochs = self.epochs.get(key).map_or(&[][..], Vec::as_slice);
+        let replaced = epochs
+            .iter()
+            .any(|e| e.epoch > epoch && e.epoch <= state.served_epoch && e.from_date <= date);
+        epoch <= state.served_epoch && !replaced
+    }
+}
+
+fn cost_cells(costs: Option<&Costs>) -> [String; 6] {
+    [
+        cell(costs.map(|c| c.gross_cost)),
+        cell(costs.map(|c| c.net_cost)),
+        cell(costs.map(|c| c.net_cost_local)),
+        cell(costs.and_then(|c| c.realized_gain_loss)),
+        cell(costs.and_then(|c| c.realized_gain_loss_local)),
+        cell(costs.map(|c| c.transaction_fx_rate)),
+    ]
+}
+
+fn cell(amount: Option<Amount>) -> String {
+    amount.map_or_else(String::new, |amount| amount.to_string())
+}
+
+/// A table that is about to become a file.
+struct CsvTable {
+    name: &'static str,
+    header: &'static str,
+    key_columns: usize,
+    rows: Vec<Vec<String>>,
+}
+
+impl CsvTable {
+    fn new(name: &'static str, header: &'static str, key_columns: usize) -> Self {
+        Self { name, header, key_columns, rows: Vec::new() }
+    }
+
+    fn push(&mut self, row: Vec<String>) {
+        self.rows.push(row);
+    }
+
+    /// Written beside its place and renamed, so that a reader never sees half a file.
+    fn write(mut self, folder: &Path) -> io::Result<()> {
+        let columns = self.key_columns;
+        self.rows.sort_by(|a, b| a[..columns].cmp(&b[..columns]));
+        self.rows.dedup();
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(self.header.split(','))?;
+        for row in &self.rows {
+            writer.write_record(row)?;
+        }
+        let bytes = writer.into_inner().map_err(|error| error.into_error())?;
+        let half = folder.join(format!(".{}.csv.half", self.name));
+        fs::write(&half, bytes)?;
+        fs::rename(half, folder.join(format!("{}.csv", self.name)))
+    }
+}
