@@ -9,6 +9,11 @@
 //! The ratios that count come from pairs measured in turn, best of several, and go to
 //! `target/bench.json`.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark measures the machine, and turmoil's hosts sleep on tokio"
+)]
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -197,10 +202,12 @@ fn ours_idle() -> u64 {
     0
 }
 
+type Frames = VecDeque<(SimTime, Vec<u8>)>;
+
 /// A queue between two processes; the latency is a timer of the receiver.
 #[derive(Clone, Default)]
 struct Queue {
-    frames: Rc<RefCell<VecDeque<(SimTime, Vec<u8>)>>>,
+    frames: Rc<RefCell<Frames>>,
     filled: Notify,
 }
 
