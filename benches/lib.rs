@@ -42,6 +42,8 @@ pub fn results_path() -> PathBuf {
 /// # Errors
 /// The file cannot be read, is not a list of lines, or cannot be written.
 pub fn write_results(lines: &[Line]) -> io::Result<()> {
+    let finite = |line: &Line| [line.ours, line.baseline, line.ratio].iter().all(|n| n.is_finite());
+    assert!(lines.iter().all(finite), "a result is a number");
     let path = results_path();
     let mut all: Vec<Line> = match fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes)?,

@@ -76,6 +76,11 @@ impl Touch {
         Self { shared: Rc::clone(shared), process, peer }
     }
 
+    fn made_room(&self) {
+        self.shared.network.borrow_mut().made_room((self.process, self.peer));
+        self.shared.touch();
+    }
+
     fn wrote(&self, bytes: usize) {
         let now = self.shared.now.get();
         let link = (self.process, self.peer);
@@ -189,7 +194,7 @@ impl FrameReader {
             self.buffer.extend_from_slice(filled);
             if filled.len() >= network::RECEIVE_BUFFER / 2 {
                 // Such a read reopens the window, which the peer must be told.
-                self.touch.wrote(0);
+                self.touch.made_room();
             }
         }
     }

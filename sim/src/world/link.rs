@@ -36,6 +36,10 @@ pub(super) struct Link {
     pub(super) armed: bool,
     /// When something was last written that is to go over the link.
     pub(super) written_at: u64,
+    /// Bytes delivered that were not acknowledged over the link the other way.
+    pub(super) unacknowledged: usize,
+    /// Acknowledgements that wait for data to go with, one a connection.
+    pub(super) delayed: Vec<Packet>,
     last_arrival: u64,
     packets: VecDeque<(u64, Packet)>,
 }
@@ -85,6 +89,7 @@ impl Link {
 
     /// Forgets its packets.
     pub(super) fn clear(&mut self) {
+        self.delayed.clear();
         self.packets.clear();
     }
 

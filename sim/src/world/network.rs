@@ -9,7 +9,7 @@
 //! How connections die is in `network/death.rs`.
 //!
 //! Acknowledgements are delayed as on Linux, which halves packets and sweeps: one that data of the
-//! same connection follows is left out, and a delivery alone does not call for a sweep of the
+//! same connection follows within 40 ms is left out, and a delivery alone does not call for a sweep of the
 //! sockets, unless it may unblock somebody (see [`Network::arrive`]).
 //!
 //! A sweep costs time for every socket of every process, so what is written is not collected at
@@ -23,6 +23,7 @@
 //! # Invariants
 //! - A link has an entry in the queue of what will happen exactly when `armed`.
 
+mod acknowledge;
 mod death;
 
 use std::collections::BTreeMap;
@@ -52,8 +53,6 @@ pub(super) const READ_BUFFER: usize = RECEIVE_BUFFER / 2 + 1;
 /// As much as Linux gives a socket that is not tuned (`net.ipv4.tcp_wmem`, middle value, is 16 KiB;
 /// autotuning reaches more): a writer of larger frames waits for acknowledgements.
 const SEND_BUFFER: usize = 256 * 1024;
-/// Bytes that may be delivered before they are acknowledged; a sender stops at 65,535.
-const UNACKNOWLEDGED_MAX: usize = 16 * 1024;
 /// IPv4 and TCP headers.
 const HEADERS: u32 = 40;
 
@@ -70,8 +69,8 @@ pub(super) struct Network {
     /// Bytes (and ends of streams) that each process wrote and no sweep has collected; it may be
     /// too high after a reset, until [`Network::is_blocked`] looks closer.
     unsent: Vec<usize>,
-    /// Bytes delivered since the last sweep.
-    unacknowledged: usize,
+    /// Since when the oldest acknowledgement is delayed, if one is.
+    delayed_since: Option<u64>,
     /// Bare acknowledgements delivered since the last sweep: (source, destination).
     bare: Vec<(SocketAddr, SocketAddr)>,
     /// Half-open connections, by (server's end, client's end): the server's first sequence number.
@@ -89,7 +88,7 @@ impl Network {
             outgoing: Vec::new(),
             left_out: Vec::new(),
             unsent: Vec::new(),
-            unacknowledged: 0,
+            delayed_since: None,
             bare: Vec::new(),
             half_open: BTreeMap::new(),
         }
@@ -149,7 +148,6 @@ impl Network {
         };
         let mut outgoing = std::mem::take(&mut self.outgoing);
         guard.egress_all(&mut outgoing);
-        self.unacknowledged = 0;
         let mut left_out = std::mem::take(&mut self.left_out);
         let mut bare = std::mem::take(&mut self.bare);
         left_out.extend((0..outgoing.len()).map(|index| {
@@ -159,11 +157,14 @@ impl Network {
         }));
         for (packet, left_out) in outgoing.drain(..).zip(left_out.drain(..)) {
             if !left_out {
-                self.send(None, now, packet, timers);
+                self.send_or_delay(now, packet, timers);
             }
         }
         bare.clear();
         (self.outgoing, self.left_out, self.bare) = (outgoing, left_out, bare);
+        if self.delayed_since.is_some_and(|since| now >= since + acknowledge::ACKNOWLEDGE_MAX) {
+            self.acknowledge_all(now, timers);
+        }
     }
 
     /// A process wrote that many bytes to another, or ended a stream (one).
@@ -206,7 +207,9 @@ impl Network {
             if let Some(packet) = link.pop() {
                 trace.delivery(now, from, to, &packet);
                 let flags = flags_of(&packet);
-                self.unacknowledged += payload_of(&packet);
+                let link = self.link(from, to);
+                link.unacknowledged += payload_of(&packet);
+                let much = link.unacknowledged >= acknowledge::UNACKNOWLEDGED_MAX;
                 if is_bare(&packet) {
                     self.bare.push(ends_of(&packet));
                 }
@@ -216,7 +219,7 @@ impl Network {
                     // The answer of the socket itself.
                     self.link(to, from).written_at = now;
                 }
-                urgent |= self.unacknowledged >= UNACKNOWLEDGED_MAX || self.is_blocked(to);
+                urgent |= much || self.is_blocked(to);
             }
         }
     }

@@ -34,8 +34,8 @@ use super::trace::{Sink, Trace, WorldStats};
 /// costs some twenty nanoseconds a sweep.
 const SPARE_HOSTS: usize = 2;
 
-/// How long an acknowledgement is delayed at most: 40 ms, as on Linux (`TCP_DELACK_MIN`).
-const ACKNOWLEDGE_MAX: u64 = 40_000_000;
+/// How long a delivery waits for a sweep that nobody asks for.
+const SWEEP_MAX: u64 = 40_000_000;
 
 thread_local! {
     static OCCUPIED: Cell<bool> = const { Cell::new(false) };
@@ -245,8 +245,15 @@ impl Shared {
     fn sweep(&self) {
         self.sweep_at.set(u64::MAX);
         self.trace.borrow_mut().stats.sweeps += 1;
-        let timers = &mut self.timers.borrow_mut();
-        self.network.borrow_mut().sweep(self.now.get(), timers);
+        let acknowledge_at = {
+            let timers = &mut self.timers.borrow_mut();
+            let mut network = self.network.borrow_mut();
+            network.sweep(self.now.get(), timers);
+            network.acknowledge_at()
+        };
+        if let Some(at) = acknowledge_at {
+            self.sweep_by(at);
+        }
     }
 
     /// Fires everything that is due.
@@ -278,7 +285,7 @@ impl Shared {
         if urgent {
             self.touch();
         } else {
-            self.sweep_by(now + ACKNOWLEDGE_MAX);
+            self.sweep_by(now + SWEEP_MAX);
         }
     }
 
