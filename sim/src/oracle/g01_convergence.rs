@@ -110,7 +110,7 @@ fn timeline(mirrored: &KeyMirror, tables: &KeyTables) -> Option<String> {
     })
 }
 
-fn same_costs(a: &Costs, b: &Costs) -> bool {
+pub(super) fn same_costs(a: &Costs, b: &Costs) -> bool {
     near(a.gross_cost, b.gross_cost)
         && near(a.net_cost, b.net_cost)
         && near(a.net_cost_local, b.net_cost_local)

@@ -107,10 +107,8 @@ impl NoLostReprocessing {
                 }
             }
             InputChange::Portfolio(portfolio) => {
-                for index in 0..mirror.keys.len() {
-                    if mirror.keys[index].key.portfolio_id == *portfolio {
-                        self.lower_and_judge(index, Date::FIRST, scene);
-                    }
+                for index in mirror.by_portfolio.get(portfolio).into_iter().flatten() {
+                    self.lower_and_judge(*index, Date::FIRST, scene);
                 }
             }
         }

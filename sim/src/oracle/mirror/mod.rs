@@ -40,6 +40,8 @@ pub(crate) struct Mirror {
     pub(crate) keys: Vec<KeyMirror>,
     /// Numbers of the keys of a security, by portfolio.
     pub(crate) by_security: BTreeMap<SecurityId, BTreeMap<PortfolioId, KeyIndex>>,
+    /// Numbers of the keys of a portfolio.
+    pub(crate) by_portfolio: BTreeMap<PortfolioId, Vec<KeyIndex>>,
     /// Where each transaction stands in timelines: once.
     pub(crate) places: HashMap<TransactionId, Vec<(KeyIndex, Place)>>,
     /// Inputs as stored.
@@ -140,6 +142,7 @@ impl Mirror {
                     .entry(key.security_id.clone())
                     .or_default()
                     .insert(key.portfolio_id.clone(), number);
+                self.by_portfolio.entry(key.portfolio_id.clone()).or_default().push(number);
                 number
             }
         };

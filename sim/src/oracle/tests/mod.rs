@@ -1,5 +1,6 @@
 //! Each rule breaks on a recording doctored for it, and on nothing else; the clean one passes.
 
+mod against_engine;
 mod clean;
 mod conduct;
 mod results;
