@@ -1,6 +1,7 @@
 //! Claims about the simulated server. Sessions without a network run in one process of a world of
 //! their own; what needs clients and crashes runs with a server.
 
+mod contention;
 mod differential;
 mod fixtures;
 mod locking;
