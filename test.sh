@@ -94,7 +94,7 @@ seeds_differ() {
 
 step "formatting" 0 cargo fmt --all --check
 step "lints" 0 cargo clippy --workspace --all-targets --quiet -- -D warnings
-step "build, development" 0 cargo build --quiet --bin backdate
+step "build, development" 0 cargo build --quiet --workspace --bin backdate
 step "tests" 0 cargo test --workspace --quiet
 step "build, release" 0 cargo build --quiet --release --bin backdate
 step "feed folder of full size" 0 env BACKDATE_SYNTHETIC_SIZE=full \

@@ -1,6 +1,6 @@
 //! What documents and scenarios claim of the binary, asked of the binary.
 
-use super::{TextFile, Violation};
+use super::{TextFile, Violation, root};
 use crate::support::{self, Ran};
 
 /// Checks that each command of a document exists, with each of its flags.
@@ -37,7 +37,7 @@ fn commands(text: &str) -> Vec<(usize, Vec<String>)> {
             is_code = !is_code;
             continue;
         }
-        let spans: Vec<&str> = match is_code {
+        let spans: Vec<&str> = match is_code || line.starts_with("    ") {
             true => vec![line],
             false => line.split('`').skip(1).step_by(2).collect(),
         };
@@ -64,14 +64,18 @@ pub(super) fn check_scenario(file: &TextFile, violations: &mut Vec<Violation>) {
         let cure = "say in a first comment why the scenario exists";
         violations.push(file.violation(1, "the scenario does not open with a comment", cure));
     }
+    let overrides: [String; 0] = [];
+    if let Err(problems) = backdate::scenario::load(&root().join(&file.path), &overrides) {
+        violations.push(file.violation(1, problems.to_string(), "mend the field that it names"));
+    }
 }
 
 #[test]
 fn commands_are_found_with_their_flags() {
     let text = "Run `backdate meta X --seeds 3` or `cargo test`.\n```sh\n\
-                $ cargo run --release -- run a.toml --seed 1 # herd\n```\n";
+                $ cargo run --release -- run a.toml --seed 1 # herd\n```\n    backdate list\n";
     let found = commands(text);
     let found: Vec<String> =
         found.iter().map(|(line, words)| format!("{line}: {}", words.join(" "))).collect();
-    assert_eq!(found, ["1: meta X --seeds 3", "3: run a.toml --seed 1"]);
+    assert_eq!(found, ["1: meta X --seeds 3", "3: run a.toml --seed 1", "5: list"]);
 }

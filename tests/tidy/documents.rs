@@ -40,6 +40,7 @@ fn paths(text: &str) -> Vec<(usize, String)> {
             is_code = !is_code;
             continue;
         }
+        let is_code = is_code || line.starts_with("    ");
         let spans: Vec<&str> = match is_code {
             true => line.split_whitespace().collect(),
             false => spans(line),
@@ -90,10 +91,13 @@ pub(super) fn check_words(file: &TextFile, violations: &mut Vec<Violation>) {
 fn paths_of_markdown_are_found() {
     let text = "See `sim/src/main.rs`, `./test.sh`, [a](engine/README.md#x) and `cargo test`.\n\
                 Not `/metrics`, `DIR/step_1`, `a::b`, `1/2|x` nor `target/release/backdate`.\n\
-                ```\nbackdate run scenarios/a.toml --save out/x\n```\n";
+                ```\nbackdate run scenarios/a.toml --save out/x\n```\n    cat tests/b.rs\n";
     let found = paths(text);
     let words: Vec<&str> = found.iter().map(|(_, word)| word.as_str()).collect();
-    assert_eq!(words, ["sim/src/main.rs", "test.sh", "engine/README.md", "scenarios/a.toml"]);
+    assert_eq!(
+        words,
+        ["sim/src/main.rs", "test.sh", "engine/README.md", "scenarios/a.toml", "tests/b.rs"]
+    );
     assert_eq!(found[3].0, 4);
 }
 
