@@ -8,20 +8,21 @@ use std::collections::BTreeMap;
 
 use super::ServiceError;
 use super::backoff::Backoff;
-use super::instance::{Instance, Producer, Session};
+use super::instance::{Instance, Session};
 use crate::domain::ids::Key;
 use crate::domain::messages::{self, ValuationRequired};
 use crate::domain::records::KeyStatus;
 use crate::domain::time::Date;
 use crate::ports::Ports;
-use crate::ports::host::{Host, Signal};
-use crate::ports::log::{Headers, NewRecord, Topic};
-use crate::ports::store::rows::{JobKey, KeyState, ValuationJobRow};
+use crate::ports::host::Signal;
+use crate::ports::log::Topic;
+use crate::ports::store::rows::{JobKey, KeyState, OutboxRow, ValuationJobRow};
 use crate::ports::store::statements::{
-    ClaimValuationJobs, DeleteTriggers, FindDueKeys, InsertReprocessingJobs, InsertValuationJobs,
-    LockKeys, NewValuationJob, Progress, ProgressQuery, PruneEpochs, ReadBusinessDates,
-    ReadProgress, TakeTriggers, UpdateKeys,
+    AppendOutbox, ClaimValuationJobs, DeleteTriggers, FindDueKeys, InsertReprocessingJobs,
+    InsertValuationJobs, LockKeys, NewValuationJob, Progress, ProgressQuery, PruneEpochs,
+    ReadBusinessDates, ReadProgress, TakeTriggers, UpdateKeys,
 };
+use crate::services::outbox_dispatcher::lane_of;
 
 /// Name of the process in crash points.
 pub const PROCESS: &str = "valuation-scheduler";
@@ -39,8 +40,8 @@ pub const CALLS: &[&str] = &[
     "PruneEpochs",
     "InsertValuationJobs",
     "ClaimValuationJobs",
+    "AppendOutbox",
     "Commit",
-    "Send",
 ];
 
 /// Runs the process.
@@ -62,7 +63,6 @@ async fn serve<P: Ports>(
     after: &mut Option<Key>,
     backoff: &mut Backoff,
 ) -> Result<std::convert::Infallible, ServiceError> {
-    let mut producer = instance.producer().await?;
     loop {
         hand_on_triggers(instance).await?;
         for _ in 0..instance.knobs.visits_per_round {
@@ -70,7 +70,7 @@ async fn serve<P: Ports>(
                 break;
             }
         }
-        claim(instance, &mut producer).await?;
+        claim(instance).await?;
         backoff.reset();
         instance.pause(instance.knobs.scheduler_poll_ms).await;
     }
@@ -222,28 +222,28 @@ async fn plan_jobs<P: Ports>(
     Ok(jobs)
 }
 
-/// Claims jobs and sends them. A job that is not sent is claimed again when its lease has ended.
-async fn claim<P: Ports>(
-    instance: &Instance<P>,
-    producer: &mut Producer<'_, P>,
-) -> Result<(), ServiceError> {
+/// Claims jobs and hands them to the outbox in the same transaction, so that no crash can fall
+/// between a claim and its message. A job whose worker dies is claimed again when its lease ends.
+async fn claim<P: Ports>(instance: &Instance<P>) -> Result<(), ServiceError> {
     let knobs = &instance.knobs;
-    let claimed = instance
-        .query(ClaimValuationJobs {
+    let mut session = instance.begin().await?;
+    let claimed = session
+        .run(ClaimValuationJobs {
             limit: knobs.claim_batch,
             in_flight_max: knobs.jobs_in_flight,
             lease_ms: knobs.lease_ms,
         })
         .await?;
     if claimed.is_empty() {
+        session.rollback().await;
         return Ok(());
     }
-    let sender: smol_str::SmolStr = instance.ports.host().instance().into();
-    let records = claimed.into_iter().map(|job| message(job, sender.clone())).collect();
-    Ok(producer.send(records).await?)
+    let rows = claimed.into_iter().map(|job| message(job, knobs.outbox_lanes)).collect();
+    session.run(AppendOutbox { rows }).await?;
+    Ok(session.commit().await?)
 }
 
-fn message(job: ValuationJobRow, producer: smol_str::SmolStr) -> NewRecord {
+fn message(job: ValuationJobRow, lanes: u32) -> OutboxRow {
     let correlation_id = Some(format!("SCHEDULER_JOB_{}", job.id).into());
     let required = ValuationRequired {
         job_id: Some(job.id),
@@ -253,12 +253,15 @@ fn message(job: ValuationJobRow, producer: smol_str::SmolStr) -> NewRecord {
         date_to: job.date_to,
         correlation_id: correlation_id.clone(),
     };
-    NewRecord {
+    // A job of many keys goes by its first.
+    let key = required.keys[0].0.portfolio_id.as_str();
+    OutboxRow {
+        id: 0,
+        lane: lane_of(key, lanes),
         topic: Topic::ValuationRequired,
-        // Jobs of one portfolio stay together; a job of many keys goes by its first.
-        key: required.keys[0].0.portfolio_id.as_str().into(),
-        value: messages::valuation_required(&required).into_bytes(),
-        headers: Headers { correlation_id, producer: Some(producer) },
+        key: key.into(),
+        payload: messages::valuation_required(&required),
+        correlation_id,
     }
 }
 

@@ -26,6 +26,9 @@ pub struct Profile {
     pub lock_timeout_ms: u64,
     /// Longest statement; 0: no limit.
     pub statement_timeout_ms: u64,
+    /// Longest wait for a client with an open transaction, after which the session ends and what it
+    /// holds is free; 0: no limit. A client that was cut off would hold it for ever.
+    pub idle_in_transaction_session_timeout_ms: u64,
 }
 
 impl Default for Profile {
@@ -39,6 +42,7 @@ impl Default for Profile {
             deadlock_timeout_ms: 1_000,
             lock_timeout_ms: 0,
             statement_timeout_ms: 0,
+            idle_in_transaction_session_timeout_ms: 10_000,
         }
     }
 }

@@ -82,12 +82,22 @@ impl Served {
 
     /// Answers until the connection ends; the session's end rolls back what is open.
     async fn converse(&self, mut connection: Connection, mut session: Session) {
-        while let Ok(frame) = connection.read_frame().await {
+        while let Some(frame) = self.next_frame(&mut connection, &session).await {
             let Some(answer) = self.answer(&frame, &mut session).await else { return };
             if connection.write_frame(&answer).await.is_err() {
                 return;
             }
         }
+    }
+
+    /// The next request; none if the client is gone, or idle in a transaction for too long.
+    async fn next_frame(&self, connection: &mut Connection, session: &Session) -> Option<Bytes> {
+        let limit = self.backend.profile.idle_in_transaction_session_timeout_ms;
+        if limit == 0 || !session.is_open() {
+            return connection.read_frame().await.ok();
+        }
+        let frame = connection.read_frame();
+        timeout(&self.backend.process, Duration::from_millis(limit), frame).await?.ok()
     }
 
     /// None: the session dies without an answer.

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backdate_engine::ports::store::rows::Table;
-use backdate_reports::recording::{Change, Event, EventKind, Phase, Row, SimTime};
+use backdate_reports::recording::{Change, EventKind, Phase, Row, SimTime};
 use backdate_reports::store::RecordingWriter;
 use thiserror::Error;
 
 use super::outcome::{End, Outcome};
-use super::simulation::{Input, Simulation, SimulationConfig};
+use super::simulation::{EventObserver, Input, Simulation, SimulationConfig};
 use crate::cluster::ClusterConfig;
 use crate::kafka;
 use crate::oracle::JudgeConfig;
@@ -49,7 +49,7 @@ pub struct RunOptions<'a> {
     /// Called at every look.
     pub progress: &'a mut dyn FnMut(&Progress),
     /// Called with every event.
-    pub events: Option<Box<dyn FnMut(&Event)>>,
+    pub events: Option<EventObserver>,
 }
 
 /// How far a run is.

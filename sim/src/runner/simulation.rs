@@ -41,6 +41,9 @@ pub const GROUPS: [(&str, &[Topic]); 4] = [
 /// Records that the client sends at once at the most.
 const CLIENT_BATCH: usize = 500;
 
+/// Is shown every event.
+pub type EventObserver = Box<dyn FnMut(&Event)>;
+
 /// An input with the time at which the client is to send it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
@@ -78,7 +81,7 @@ struct Observers {
     meters: Meters,
     recorder: Option<RecordingWriter>,
     recorder_error: Option<std::io::Error>,
-    lines: Option<Box<dyn FnMut(&Event)>>,
+    lines: Option<EventObserver>,
 }
 
 impl Observers {
@@ -135,7 +138,7 @@ impl Simulation {
     pub fn start(
         config: SimulationConfig,
         recorder: Option<RecordingWriter>,
-        lines: Option<Box<dyn FnMut(&Event)>>,
+        lines: Option<EventObserver>,
     ) -> Self {
         let observers = Rc::new(RefCell::new(Some(Observers {
             judge: Judge::new(config.judge),

@@ -83,6 +83,11 @@ impl Session {
         Timestamp::from_micros(self.begun.micros().saturating_add(micros))
     }
 
+    /// Whether a transaction is open.
+    pub fn is_open(&self) -> bool {
+        self.tx.is_some()
+    }
+
     /// Whether the transaction has changed anything.
     pub fn has_written(&self) -> bool {
         self.tx.is_some_and(|tx| self.backend.storage.borrow().has_written(tx))
