@@ -4,4 +4,6 @@ pub mod meters;
 pub mod recording;
 pub mod store;
 pub mod summary;
+pub mod text;
 pub mod thresholds;
+pub mod trace;

@@ -77,6 +77,18 @@ pub const QUEUES: &[&str] = &[
     "valuation_jobs",
 ];
 
+/// Names of the interesting states that are looked out for.
+pub const SOMETIMES: &[&str] = &[
+    "crash_during_replay",
+    "invalidated_during_replay",
+    "job_claimed_again",
+    "job_superseded",
+    "keys_waited_for_data",
+    "message_fenced",
+    "replay_rewound",
+    "zombie_commit_refused",
+];
+
 /// A crash at a named point: `process/call/before`.
 type PointName = SmolStr;
 
@@ -128,7 +140,7 @@ impl Meters {
             faults: BTreeMap::new(),
             fenced_producers: BTreeMap::new(),
             points: BTreeSet::new(),
-            sometimes: BTreeMap::new(),
+            sometimes: SOMETIMES.iter().map(|name| (*name, 0)).collect(),
             phase: None,
             disturbed: None,
             at_rest: None,
@@ -220,7 +232,7 @@ impl Meters {
     }
 
     fn reached(&mut self, state: &'static str) {
-        *self.sometimes.entry(state).or_default() += 1;
+        *self.sometimes.get_mut(state).expect("states are those of the list") += 1;
     }
 
     fn disturb(&mut self, at: SimTime) {

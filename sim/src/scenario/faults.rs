@@ -49,6 +49,22 @@ pub enum FaultKind {
     ConnectionReset,
 }
 
+/// The kinds by name, with what each does.
+pub const KINDS: &[(&str, &str)] = &[
+    ("crash", "a process dies and loses its memory; with `point`, at a named point of its code"),
+    ("pause", "a process freezes and goes on later"),
+    ("restart_loop", "a process dies again and again soon after it has started"),
+    ("clock_skew", "a clock is wrong by a constant"),
+    ("clock_drift", "a clock runs too fast or too slowly"),
+    ("clock_jump", "a clock jumps away and back again"),
+    ("link_delay", "the link between two processes is slow"),
+    ("latency_spike", "all links of a process are slow for a moment"),
+    ("partition", "two groups of processes do not reach each other"),
+    ("partition_one_way", "one group does not reach another, but hears it"),
+    ("flapping", "a link is cut and healed again and again"),
+    ("connection_reset", "all connections between two processes break"),
+];
+
 /// `[[faults]]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
@@ -57,7 +59,22 @@ pub fn parse(path: &Path, text: &str, overrides: &[String]) -> Result<Loaded, Pr
     }
 }
 
+/// A value with the fields that `PATH=VALUE` names replaced, held to the same rules as a scenario.
+pub fn overridden<T: Serialize + DeserializeOwned>(
+    value: &T,
+    overrides: &[String],
+) -> Result<T, Problems> {
+    let mut places = Places::default();
+    let mut table = Table::try_from(value).expect("settings can be written as TOML");
+    for change in overrides {
+        set(&mut table, change, &mut places)?;
+    }
+    serde_path_to_error::deserialize(Value::Table(table))
+        .map_err(|error| places.structure(&error).into())
+}
+
 /// Where each field stands.
+#[derive(Default)]
 struct Places {
     file: String,
     lines: BTreeMap<String, usize>,
