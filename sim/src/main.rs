@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary `backdate`: see `backdate --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    backdate::cli::main()
+}

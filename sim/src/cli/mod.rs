@@ -1,1 +1,114 @@
-//! Placeholder of `cli`, to be filled.
+//! The command line: reads arguments, calls the runner, prints. Thin on purpose.
+//!
+//! stdout carries the result, stderr progress and messages; what a command ends with is an exit
+//! code that scripts rely on. Only here does anything look at the machine: its clock (to say how
+//! long a run took), its environment, its signals.
+//!
+//! It refuses to define commands that do not exist in this build.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
+
+mod arguments;
+mod feed;
+mod list;
+mod machine;
+mod meta;
+mod progress;
+mod run;
+mod trace;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use backdate_reports::store::write_whole;
+use backdate_reports::summary::Summary;
+use clap::Parser;
+
+use crate::runner::exit;
+use arguments::{Arguments, Command, Common};
+
+/// Runs the command that the arguments ask for.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { exit::USAGE } else { exit::PASS };
+            // A closed pipe is no reason to fail.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let ended = match arguments.command {
+        Command::Run(command) => run::run(&command),
+        Command::Feed(command) => feed::feed(&command),
+        Command::Meta(command) => meta::meta(&command),
+        Command::List(command) => list::list(&command),
+        Command::Trace(command) => trace::trace(&command),
+    };
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// A command that could not do its work.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Failure {
+    /// The arguments or a file are wrong.
+    fn usage(message: impl ToString) -> Self {
+        Self { code: exit::USAGE, message: message.to_string() }
+    }
+
+    /// The machine is in the way.
+    fn environment(message: impl ToString) -> Self {
+        Self { code: exit::ENVIRONMENT, message: message.to_string() }
+    }
+}
+
+/// Writes the summary where `--json` asks for it, and the block for people unless it is on stdout.
+fn publish(summary: &Summary, common: &Common, repeat: &str) -> Result<(), Failure> {
+    match &common.json {
+        Some(path) if path.as_os_str() == "-" => {
+            print!("{}", summary.to_json());
+            return Ok(());
+        }
+        Some(path) => write_file(path, &summary.to_json())?,
+        None => {}
+    }
+    print!("{}", backdate_reports::text::closing_block(summary, repeat));
+    Ok(())
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
+    write_whole(path, text)
+        .map_err(|error| Failure::environment(format!("{}: {error}", path.display())))
+}
+
+fn create_folder(path: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(path)
+        .map_err(|error| Failure::environment(format!("{}: {error}", path.display())))
+}
+
+/// A word of a command as a shell needs it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}

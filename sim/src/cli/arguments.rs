@@ -1,0 +1,177 @@
+//! The arguments of all commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Version, commit, features and compiler.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit ",
+    env!("BACKDATE_COMMIT"),
+    "\nfeatures none\n",
+    env!("BACKDATE_RUSTC"),
+);
+
+/// The commit that the binary was built from.
+pub(super) const COMMIT: &str = env!("BACKDATE_COMMIT");
+
+/// Deterministic simulation and load testing of a reprocessing engine.
+///
+/// Exit codes: 0 pass, 1 a rule broke, 2 usage or bad input file, 3 did not converge,
+/// 4 nondeterminism, 5 a threshold missed, 6 environment, 130 Ctrl-C.
+#[derive(Debug, Parser)]
+#[command(name = "backdate", version = LONG_VERSION)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a scenario once.
+    Run(RunCommand),
+    /// Run the engine on a folder of CSV inputs and write its tables.
+    Feed(FeedCommand),
+    /// Run each seed in two processes and compare them line by line.
+    Meta(MetaCommand),
+    /// Show scenarios, rules, faults, crash points, metrics and exit codes.
+    List(ListCommand),
+    /// Show everything that happened to one key in a saved run.
+    Trace(TraceCommand),
+}
+
+/// What every command that runs something takes.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Common {
+    /// Root of all random streams; drawn and printed if absent.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..1 << 63))]
+    pub(super) seed: Option<u64>,
+    /// Processes that run at the same time (a single run needs one).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) jobs: Option<u16>,
+    /// Write the summary as JSON; `-` is stdout.
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+    /// No progress.
+    #[arg(long)]
+    pub(super) quiet: bool,
+}
+
+/// Where to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum On {
+    /// The simulator.
+    Sim,
+    /// Real services.
+    Real,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunCommand {
+    /// Scenario file.
+    #[arg(required_unless_present = "plan", conflicts_with = "plan")]
+    pub(super) scenario: Option<PathBuf>,
+    /// Where to run.
+    #[arg(long, value_enum, default_value = "sim")]
+    pub(super) on: On,
+    /// Run a saved plan instead of expanding a seed.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["set", "seed"])]
+    pub(super) plan: Option<PathBuf>,
+    /// Override one field of the scenario, e.g. `workload.live.rate_per_second=10`.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Save plan, recording and summary in this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(super) save: Option<PathBuf>,
+    /// At most so many simulated seconds a second; unlimited if absent.
+    #[arg(long, value_name = "X", value_parser = positive)]
+    pub(super) time_scale: Option<f64>,
+    #[command(flatten)]
+    pub(super) common: Common,
+    /// One line an event on stdout, for `meta`.
+    #[arg(long, hide = true)]
+    pub(super) event_lines: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FeedCommand {
+    /// Folder of CSV files.
+    pub(super) folder: PathBuf,
+    /// Folder of results.
+    #[arg(long, value_name = "OUT")]
+    pub(super) out: PathBuf,
+    /// Where to run.
+    #[arg(long, value_enum, default_value = "sim")]
+    pub(super) on: On,
+    /// Order in which records are sent.
+    #[arg(long, value_enum, default_value = "steps")]
+    pub(super) order: FeedOrder,
+    /// Faults that are injected.
+    #[arg(long, value_enum, default_value = "none")]
+    pub(super) faults: FeedFaults,
+    /// Override one field of the cluster, e.g. `cluster.knobs.replay_chunk=1`.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(super) set: Vec<String>,
+    /// A bad row ends the run.
+    #[arg(long)]
+    pub(super) strict: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+/// Order of a feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum FeedOrder {
+    /// Step by step.
+    Steps,
+    /// Permuted by the seed.
+    Shuffled,
+}
+
+/// Faults of a feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum FeedFaults {
+    /// None.
+    None,
+    /// Drawn by the seed.
+    Swarm,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MetaCommand {
+    /// Scenario file.
+    pub(super) scenario: PathBuf,
+    /// How many seeds, from `--seed` on (from 1, if both are given without it).
+    #[arg(long, value_name = "N", default_value = "1",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) seeds: u64,
+    /// Override one field of the scenario.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(super) set: Vec<String>,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListCommand {
+    /// As JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TraceCommand {
+    /// Folder of a saved run.
+    pub(super) run_dir: PathBuf,
+    /// Portfolio and security, e.g. `P00001/SP500`.
+    #[arg(long, value_name = "P/S")]
+    pub(super) key: String,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err("must be a number above 0".into()),
+    }
+}

@@ -1,0 +1,147 @@
+//! `feed`: the engine on a folder of CSV inputs.
+
+use std::collections::BTreeMap;
+
+use backdate_reports::summary::{RuleSummary, SCHEMA_VERSION, Summary, Verdict, ViolationSummary};
+use serde::{Deserialize, Serialize};
+
+use super::arguments::{COMMIT, FeedCommand, FeedFaults, FeedOrder};
+use super::machine::Stopwatch;
+use super::run::{SUMMARY_FILE, only_simulated};
+use super::{Failure, create_folder, machine, progress, publish, quoted, write_file};
+use crate::cluster::ClusterConfig;
+use crate::feed::inputs::FeedInputs;
+use crate::feed::{Faults, Fed, FeedFailure, FeedOptions, Order};
+use crate::runner::exit;
+use crate::scenario::load::overridden;
+
+/// What `--set` can change.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    cluster: ClusterConfig,
+}
+
+pub(super) fn feed(command: &FeedCommand) -> Result<u8, Failure> {
+    only_simulated(command.on)?;
+    let settings: Settings =
+        overridden(&Settings::default(), &command.set).map_err(Failure::usage)?;
+    let inputs = FeedInputs::read(&command.folder).map_err(Failure::usage)?;
+    for bad in &inputs.bad_rows {
+        eprintln!("{bad}");
+    }
+    if command.strict && !inputs.bad_rows.is_empty() {
+        return Err(Failure::usage(format!("{} bad rows", inputs.bad_rows.len())));
+    }
+    create_folder(&command.out)?;
+    let seed = machine::seed(command.common.seed);
+    machine::catch_interrupt();
+    let watch = Stopwatch::start();
+    let total = inputs.records.len();
+    let bar = progress::bar(command.common.quiet, total as u64);
+    let fed = crate::feed::feed(
+        inputs,
+        FeedOptions {
+            folder: &command.folder,
+            out: &command.out,
+            order: match command.order {
+                FeedOrder::Steps => Order::Steps,
+                FeedOrder::Shuffled => Order::Shuffled,
+            },
+            faults: match command.faults {
+                FeedFaults::None => Faults::None,
+                FeedFaults::Swarm => Faults::Swarm,
+            },
+            seed,
+            cluster: settings.cluster,
+            interrupted: &machine::INTERRUPTED,
+            progress: &mut |sim, left| {
+                bar.set_position(total.saturating_sub(left) as u64);
+                bar.set_message(format!("{:.1} s simulated", sim.seconds()));
+            },
+        },
+    );
+    bar.finish_and_clear();
+    let fed = fed.map_err(|failure| match failure {
+        FeedFailure::Input(_) => Failure::usage(failure),
+        FeedFailure::Output(..) => Failure::environment(failure),
+    })?;
+    let mut summary = summarise(&fed, command, seed);
+    summary.wall_seconds = Some(watch.elapsed().as_secs_f64());
+    summary.peak_rss_bytes = machine::peak_rss_bytes();
+    write_file(&command.out.join(SUMMARY_FILE), &summary.to_json())?;
+    publish(&summary, &command.common, &repeat(command, seed))?;
+    Ok(summary.exit_code)
+}
+
+fn summarise(fed: &Fed, command: &FeedCommand, seed: u64) -> Summary {
+    let rules: Vec<RuleSummary> = fed.finished.verdict.rules.iter().map(rule).collect();
+    let is_broken = rules.iter().any(|rule| rule.violations > 0);
+    let exit_code = match (fed.is_interrupted, is_broken, fed.is_settled) {
+        (true, ..) => exit::INTERRUPTED,
+        // What does not settle breaks the rules of the end as well; the cause comes first.
+        (_, _, false) => exit::NOT_CONVERGED,
+        (_, true, _) => exit::RULE,
+        _ => exit::PASS,
+    };
+    let mut summary = Summary {
+        schema_version: SCHEMA_VERSION,
+        verdict: if exit_code == exit::PASS { Verdict::Pass } else { Verdict::Fail },
+        exit_code,
+        scenario: format!("feed {}", command.folder.display()),
+        on: "sim".into(),
+        seed,
+        commit: COMMIT.to_owned(),
+        fingerprint: format!("{:032x}", fed.finished.fingerprint),
+        plan: None,
+        sim_seconds: fed.finished.ended.seconds(),
+        wall_seconds: None,
+        peak_rss_bytes: None,
+        rules,
+        counters: BTreeMap::new(),
+        catch_up_seconds: None,
+        faults: BTreeMap::new(),
+        sometimes: BTreeMap::new(),
+        utilisation: fed.finished.utilisation.clone(),
+        queue_max: BTreeMap::new(),
+        latency_ms: BTreeMap::new(),
+        thresholds: Vec::new(),
+        expectations: Vec::new(),
+        fenced_producers: BTreeMap::new(),
+        notes: Vec::new(),
+    };
+    fed.finished.meters.fill(&mut summary);
+    summary
+}
+
+fn rule(report: &crate::oracle::RuleReport) -> RuleSummary {
+    RuleSummary {
+        id: report.id.to_string(),
+        checks: report.checks,
+        violations: report.violations,
+        first: report.first.as_ref().map(|evidence| ViolationSummary {
+            at: evidence.at,
+            event: evidence.event,
+            evidence: evidence.text.clone(),
+        }),
+    }
+}
+
+fn repeat(command: &FeedCommand, seed: u64) -> String {
+    let path = |path: &std::path::Path| quoted(&path.display().to_string());
+    let mut text = format!(
+        "backdate feed {} --out {} --seed {seed}",
+        path(&command.folder),
+        path(&command.out)
+    );
+    if command.order == FeedOrder::Shuffled {
+        text += " --order shuffled";
+    }
+    if command.faults == FeedFaults::Swarm {
+        text += " --faults swarm";
+    }
+    for change in &command.set {
+        text += &format!(" --set {}", quoted(change));
+    }
+    text
+}

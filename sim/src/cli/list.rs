@@ -1,0 +1,152 @@
+//! `list`: what there is, for people and for scripts.
+
+use std::path::{Path, PathBuf};
+
+use backdate_reports::meters::{COUNTERS, HOPS, QUEUES};
+use serde::Serialize;
+
+use super::Failure;
+use super::arguments::ListCommand;
+use crate::oracle::RuleId;
+use crate::runner::exit;
+use crate::scenario::faults::KINDS;
+use crate::scenario::points;
+
+/// Everything that is listed.
+#[derive(Serialize)]
+struct Listing {
+    scenarios: Vec<ScenarioEntry>,
+    rules: Vec<Entry>,
+    faults: Vec<Entry>,
+    crash_points: Vec<String>,
+    sometimes: Vec<&'static str>,
+    metrics: Vec<String>,
+    exit_codes: Vec<ExitCode>,
+}
+
+#[derive(Serialize)]
+struct ScenarioEntry {
+    path: String,
+    about: String,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    id: String,
+    about: String,
+}
+
+#[derive(Serialize)]
+struct ExitCode {
+    code: u8,
+    about: &'static str,
+}
+
+const EXIT_CODES: [(u8, &str); 8] = [
+    (exit::PASS, "pass"),
+    (exit::RULE, "a rule broke"),
+    (exit::USAGE, "usage or bad input file"),
+    (exit::NOT_CONVERGED, "did not converge"),
+    (exit::NONDETERMINISM, "nondeterminism"),
+    (exit::THRESHOLD, "a threshold or an expectation was missed"),
+    (exit::ENVIRONMENT, "environment: disk full, folder not writable"),
+    (exit::INTERRUPTED, "Ctrl-C"),
+];
+
+pub(super) fn list(command: &ListCommand) -> Result<u8, Failure> {
+    let listing = listing();
+    if command.json {
+        let text = serde_json::to_string_pretty(&listing).expect("a listing is plain data");
+        println!("{text}");
+    } else {
+        print(&listing);
+    }
+    Ok(exit::PASS)
+}
+
+fn listing() -> Listing {
+    let latencies = HOPS.iter().map(|hop| format!("latency_ms.{hop}.p99"));
+    let counters = COUNTERS.iter().map(|name| format!("counters.{name}"));
+    let queues = QUEUES.iter().map(|name| format!("queue_max.{name}"));
+    let plain = ["catch_up_seconds", "sim_seconds", "wall_seconds", "peak_rss_bytes"];
+    let exit_codes = EXIT_CODES.map(|(code, about)| ExitCode { code, about });
+    let entry = |(id, about): (&str, &str)| Entry { id: id.to_owned(), about: about.to_owned() };
+    Listing {
+        scenarios: scenarios(),
+        rules: RuleId::ALL
+            .iter()
+            .map(|id| Entry { id: id.to_string(), about: id.title().to_owned() })
+            .collect(),
+        faults: KINDS.iter().copied().map(entry).collect(),
+        crash_points: points::all().map(|point| point.name().to_string()).collect(),
+        sometimes: backdate_reports::meters::SOMETIMES.to_vec(),
+        metrics: plain
+            .map(str::to_owned)
+            .into_iter()
+            .chain(counters)
+            .chain(latencies)
+            .chain(queues)
+            .collect(),
+        exit_codes: exit_codes.into(),
+    }
+}
+
+/// The scenario files, by path.
+fn scenarios() -> Vec<ScenarioEntry> {
+    let here = PathBuf::from("scenarios");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let folder = if here.is_dir() { here } else { root };
+    let mut files = Vec::new();
+    collect(&folder, &mut files);
+    files.sort();
+    files
+        .into_iter()
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let table: toml::Table = text.parse().unwrap_or_default();
+            let about = table.get("about").and_then(toml::Value::as_str);
+            let about = about.unwrap_or("(cannot be read)").to_owned();
+            ScenarioEntry { path: path.display().to_string(), about }
+        })
+        .collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+}
+
+fn print(listing: &Listing) {
+    println!("scenarios");
+    for ScenarioEntry { path, about } in &listing.scenarios {
+        println!("  {path:<48} {about}");
+    }
+    for (title, entries) in [("rules", &listing.rules), ("faults", &listing.faults)] {
+        println!("{title}");
+        for Entry { id, about } in entries {
+            println!("  {id:<20} {about}");
+        }
+    }
+    println!("crash points");
+    for point in &listing.crash_points {
+        println!("  {point}");
+    }
+    println!("sometimes-states");
+    for state in &listing.sometimes {
+        println!("  {state}");
+    }
+    println!("metrics (in thresholds)");
+    for metric in &listing.metrics {
+        println!("  {metric}");
+    }
+    println!("exit codes");
+    for ExitCode { code, about } in &listing.exit_codes {
+        println!("  {code:<4} {about}");
+    }
+}

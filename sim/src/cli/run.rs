@@ -1,0 +1,111 @@
+//! `run`: one run of a scenario or of a saved plan.
+
+use std::path::Path;
+
+use backdate_reports::recording::Event;
+use backdate_reports::summary::Verdict;
+
+use super::arguments::{COMMIT, On, RunCommand};
+use super::progress::Bar;
+use super::{Failure, create_folder, machine, publish, quoted, write_file};
+use crate::runner::{self, RunError, RunOptions};
+use crate::scenario::{self, Plan};
+
+/// Names of the files of a saved run.
+pub(super) const PLAN_FILE: &str = "plan.toml";
+/// The summary of a saved run.
+pub(super) const SUMMARY_FILE: &str = "summary.json";
+
+pub(super) fn run(command: &RunCommand) -> Result<u8, Failure> {
+    only_simulated(command.on)?;
+    let canary = machine::canary()?;
+    let plan = plan(command)?;
+    if let Some(folder) = &command.save {
+        create_folder(folder)?;
+        write_file(&folder.join(PLAN_FILE), &plan.to_toml())?;
+    }
+    machine::catch_interrupt();
+    let mut bar = Bar::new(&plan, command.common.quiet, command.time_scale);
+    let outcome = runner::run(RunOptions {
+        plan: &plan,
+        save: command.save.as_deref(),
+        canary,
+        interrupted: &machine::INTERRUPTED,
+        progress: &mut |progress| bar.show(progress),
+        events: command.event_lines.then(|| Box::new(print_event) as Box<dyn FnMut(&Event)>),
+    });
+    let wall = bar.finish();
+    let mut summary = match outcome {
+        Ok(outcome) => outcome.summary,
+        Err(error @ RunError::Recording(..)) => return Err(Failure::environment(error)),
+    };
+    summary.commit = COMMIT.to_owned();
+    summary.wall_seconds = Some(wall.as_secs_f64());
+    summary.peak_rss_bytes = machine::peak_rss_bytes();
+    if command.event_lines {
+        println!("fingerprint {}", summary.fingerprint);
+        return Ok(summary.exit_code);
+    }
+    if let Some(folder) = &command.save {
+        summary.plan = Some(PLAN_FILE.to_owned());
+        write_file(&folder.join(SUMMARY_FILE), &summary.to_json())?;
+    }
+    publish(&summary, &command.common, &repeat(command, plan.seed))?;
+    if summary.verdict == Verdict::Fail
+        && let Some(folder) = &command.save
+    {
+        eprintln!("saved in {}", folder.display());
+    }
+    Ok(summary.exit_code)
+}
+
+/// The concrete plan: a saved one, or what the seed makes of the scenario.
+fn plan(command: &RunCommand) -> Result<Plan, Failure> {
+    match (&command.plan, &command.scenario) {
+        (Some(path), _) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+            Plan::from_toml(path, &text).map_err(Failure::usage)
+        }
+        (None, Some(path)) => expand(path, &command.set, command.common.seed),
+        (None, None) => Err(Failure::usage("name a scenario file, or a plan with --plan FILE")),
+    }
+}
+
+/// What a seed makes of a scenario.
+pub(super) fn expand(path: &Path, set: &[String], seed: Option<u64>) -> Result<Plan, Failure> {
+    let loaded = scenario::load(path, set).map_err(Failure::usage)?;
+    Ok(Plan::expand(&loaded, machine::seed(seed)))
+}
+
+/// Real services are not part of this build.
+pub(super) fn only_simulated(on: On) -> Result<(), Failure> {
+    match on {
+        On::Sim => Ok(()),
+        On::Real => Err(Failure::usage(
+            "--on real: this build has the simulator only; leave it out or use --on sim",
+        )),
+    }
+}
+
+/// The command that repeats the run.
+fn repeat(command: &RunCommand, seed: u64) -> String {
+    let mut words = vec!["backdate run".to_owned()];
+    match (&command.plan, &command.scenario) {
+        (Some(path), _) => words.push(format!("--plan {}", quoted(&path.display().to_string()))),
+        (None, Some(path)) => {
+            words.push(quoted(&path.display().to_string()));
+            words.push(format!("--seed {seed}"));
+            words.extend(command.set.iter().map(|change| format!("--set {}", quoted(change))));
+        }
+        (None, None) => {}
+    }
+    words.join(" ")
+}
+
+/// One line an event: what is compared by `meta`.
+fn print_event(event: &Event) {
+    use std::io::Write;
+    // The reader may have seen enough and closed the pipe.
+    let _ = writeln!(std::io::stdout().lock(), "{}", super::meta::event_line(event));
+}
