@@ -119,7 +119,8 @@ impl Latencies {
             Histogram::new_with_max(3_600_000_000, 3).expect("an hour in microseconds is in range")
         });
         let micros = u64::try_from(to.since(from).as_micros()).unwrap_or(u64::MAX);
-        histogram.saturating_record(micros);
+        // Not `saturating_record`: that clamps to the size so far instead of growing.
+        histogram.record(micros).expect("a histogram without a bound grows to any value");
     }
 }
 
@@ -324,5 +325,31 @@ fn latency(histogram: &Histogram<u64>) -> Latency {
         p999: ms(histogram.value_at_quantile(0.999)),
         max: ms(histogram.max()),
         count: histogram.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_is_measured_whatever_its_size() {
+        let mut latencies = Latencies::default();
+        for micros in [1, 900, 250_000, 3_600_000_000] {
+            latencies.record("replay", SimTime(0), SimTime(micros * 1_000));
+        }
+        let measured = latency(&latencies.0["replay"]);
+        assert_eq!(measured.count, 4);
+        assert!((measured.p50 - 0.9).abs() < 0.01, "{measured:?}");
+        assert!((measured.max / 3_600_000.0 - 1.0).abs() < 0.001, "{measured:?}");
+    }
+
+    #[test]
+    fn every_hop_and_queue_has_one_name() {
+        for names in [COUNTERS, QUEUES, SOMETIMES] {
+            assert!(names.is_sorted(), "{names:?}");
+        }
+        let longest = Queues::default().longest();
+        assert_eq!(longest.keys().collect::<Vec<_>>(), QUEUES.iter().collect::<Vec<_>>());
     }
 }

@@ -227,7 +227,8 @@ impl Flow {
         };
         if state.revision.0 > key.revision {
             seen.resets += 1;
-            if self.replays.contains_key(&state.key) {
+            // The commit that opens a replay also invalidates; only later ones meet it.
+            if self.replays.get(&state.key).is_some_and(|(since, _)| *since < at) {
                 seen.sometimes.push("invalidated_during_replay");
             }
             key.revision = state.revision.0;

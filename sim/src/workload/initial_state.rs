@@ -127,7 +127,9 @@ pub(super) fn transaction(
     } else {
         let is_sale = below(&mut rng, 3) == 0;
         let kind = if is_sale { TransactionType::Sell } else { TransactionType::Buy };
-        let day = below(&mut rng, context.market.dates.len() as u64);
+        // Not today, which belongs to live transactions.
+        let days = context.market.dates.len().saturating_sub(1).max(1);
+        let day = below(&mut rng, days as u64);
         let date = context.market.dates[usize::try_from(day).expect("an index")];
         (kind, 1 + below(&mut rng, 20), date)
     };
