@@ -139,7 +139,7 @@ fn wrapped(out: &mut String, name: &str, list: &[String]) {
     let mut row = String::new();
     for (number, item) in list.iter().enumerate() {
         if !row.is_empty() && row.len() + item.len() + 2 > WIDTH {
-            line(out, name, &row);
+            line(out, name, row.trim_end());
             name = "";
             row.clear();
         }
