@@ -85,8 +85,9 @@ macro_rules! dispatch {
         ) -> Result<Vec<u8>, StoreError> {
             match statement {
                 $(AnyStatement::$name(statement) => {
-                    let output: <sql::$name as Statement>::Output =
-                        run(statement, session).await?;
+                    // Boxed, else the future of each statement is as large as the largest of all.
+                    let run = Box::pin(run(statement, session));
+                    let output: <sql::$name as Statement>::Output = run.await?;
                     Ok(encode(&output))
                 })+
             }
