@@ -45,7 +45,7 @@ impl Default for ClusterConfig {
             knobs: Knobs::default(),
             connections: 4,
             cpu_us_per_call: 30,
-            latency_us: (200, 800),
+            latency_us: (500, 1_500),
             kafka: kafka::ClusterSpec::default(),
             postgres: Profile::default(),
         }
