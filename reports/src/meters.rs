@@ -8,6 +8,7 @@
 
 mod flow;
 mod queues;
+mod zombies;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,7 @@ use crate::recording::{Change, CrashCause, Event, EventKind, Phase, SimTime};
 use crate::summary::{Latency, Summary};
 use flow::Flow;
 use queues::Queues;
+use zombies::Zombies;
 
 /// Names of the counters.
 pub const COUNTERS: &[&str] = &[
@@ -33,6 +35,8 @@ pub const COUNTERS: &[&str] = &[
     "deadlocks",
     "epochs",
     "fenced",
+    "fenced_epochs",
+    "fenced_zombies",
     "inputs",
     "integrity_errors",
     "jobs_completed",
@@ -45,6 +49,7 @@ pub const COUNTERS: &[&str] = &[
     "replay_rows",
     "transactions",
     "troubles",
+    "zombie_records",
 ];
 
 /// Names of the hops whose latency is measured.
@@ -87,6 +92,7 @@ pub const SOMETIMES: &[&str] = &[
     "message_fenced",
     "replay_rewound",
     "zombie_commit_refused",
+    "zombie_fenced",
 ];
 
 /// A crash at a named point: `process/call/before`.
@@ -98,6 +104,7 @@ pub struct Meters {
     latencies: Latencies,
     flow: Flow,
     queues: Queues,
+    zombies: Zombies,
     faults: BTreeMap<SmolStr, u64>,
     fenced_producers: BTreeMap<SmolStr, u64>,
     points: BTreeSet<PointName>,
@@ -138,6 +145,7 @@ impl Meters {
             latencies: Latencies::default(),
             flow: Flow::default(),
             queues: Queues::default(),
+            zombies: Zombies::default(),
             faults: BTreeMap::new(),
             fenced_producers: BTreeMap::new(),
             points: BTreeSet::new(),
@@ -167,6 +175,9 @@ impl Meters {
                     self.count("dead_letters", 1);
                 }
                 self.queues.appended(record);
+                if self.zombies.appended(record) {
+                    self.count("zombie_records", 1);
+                }
                 let is_storm = self.phase == Some(Phase::Storm);
                 self.flow.appended(at, record, is_storm, &mut self.latencies);
             }
@@ -174,7 +185,10 @@ impl Meters {
                 self.queues.offsets(group, positions);
             }
             EventKind::CommitRefused { .. } => self.reached("zombie_commit_refused"),
-            EventKind::Committed { changes, .. } => self.committed(at, changes),
+            EventKind::Committed { client, changes, .. } => {
+                self.zombies.committed(client, changes);
+                self.committed(at, changes);
+            }
             EventKind::Aborted { error, .. } => {
                 self.count("aborted", 1);
                 if matches!(error, StoreError::Deadlock) {
@@ -289,8 +303,15 @@ impl Meters {
 
     fn signal(&mut self, signal: &Signal) {
         match signal {
-            Signal::Fenced { producer, .. } => {
+            Signal::Fenced { producer, message, state, .. } => {
                 self.count("fenced", 1);
+                if message.epoch < state.epoch {
+                    self.count("fenced_epochs", 1);
+                }
+                if self.zombies.is_fenced(signal) {
+                    self.count("fenced_zombies", 1);
+                    self.reached("zombie_fenced");
+                }
                 self.reached("message_fenced");
                 let producer = producer.clone().unwrap_or_else(|| "unknown".into());
                 *self.fenced_producers.entry(producer).or_default() += 1;

@@ -10,6 +10,12 @@ pub struct Expect {
     /// Stale messages that were fenced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fenced_min: Option<u64>,
+    /// Messages of a producer that was taken over, fenced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fenced_zombies_min: Option<u64>,
+    /// Messages of an older epoch, fenced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fenced_epochs_min: Option<u64>,
     /// Processes that died.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crashes_min: Option<u64>,
@@ -44,6 +50,8 @@ impl Expect {
     pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
         [
             ("fenced", self.fenced_min),
+            ("fenced_zombies", self.fenced_zombies_min),
+            ("fenced_epochs", self.fenced_epochs_min),
             ("crashes", self.crashes_min),
             ("keys_reset", self.keys_reset_min),
             ("dates_revalued", self.dates_revalued_min),

@@ -213,6 +213,8 @@ fn pairs(workload: &Workload, market: &Market, complain: &mut Complain<'_>) {
             let path = format!("workload.rate_corrections[{number}].factor");
             complain(&path, format!("= {factor}: a rate must stay above 0"));
         }
+        let path = format!("workload.rate_corrections[{number}].times");
+        between(complain, &path, correction.times, 1, 100_000);
     }
 }
 

@@ -2,8 +2,9 @@
 
 use backdate_engine::domain::money::Amount;
 use backdate_engine::ports::log::Topic;
+use smol_str::format_smolstr;
 
-use super::initial_state::price_message;
+use super::initial_state::{price_message, rate_message};
 use super::market::latest;
 use super::{Context, Drafts};
 use crate::world::random::below;
@@ -27,7 +28,7 @@ pub(super) fn draft(context: &Context<'_>, drafts: &mut Drafts) {
             let version = 1 + number * 64 + u32::try_from(entry).expect("entries are few");
             let (key, value, label) = price_message(security, date, price, version);
             let at_ms = first_ms + correction.every.0 * u64::from(number);
-            let label = smol_str::format_smolstr!("correction/{label}/{version}");
+            let label = format_smolstr!("correction/{label}/{version}");
             drafts.storm(at_ms, Topic::MarketPrices, key, value, label);
             factor = product(factor, correction.factor.0);
         }
@@ -37,16 +38,19 @@ pub(super) fn draft(context: &Context<'_>, drafts: &mut Drafts) {
 
 fn rate_corrections(context: &Context<'_>, drafts: &mut Drafts) {
     for (entry, correction) in context.workload.rate_corrections.iter().enumerate() {
-        let at_ms = context.when_ms(correction.at, &format!("rate_corrections/{entry}"));
+        let first_ms = context.when_ms(correction.at, &format!("rate_corrections/{entry}"));
         let pair = super::late_rates::pair(&correction.pair);
         let date = context.market.back(correction.business_days_back);
         let series = &context.market.rates[&pair];
-        let quoted = latest(series, date).map_or(Amount::ONE, |(_, rate)| rate);
-        let rate = product(quoted, correction.factor.0);
-        let version = 1 + u32::try_from(entry).expect("entries are few");
-        let (key, value, label) = super::initial_state::rate_message(&pair, date, rate, version);
-        let label = smol_str::format_smolstr!("correction/{label}/{version}");
-        drafts.storm(at_ms, Topic::FxRates, key, value, label);
+        let mut rate = latest(series, date).map_or(Amount::ONE, |(_, rate)| rate);
+        for number in 0..correction.times {
+            rate = product(rate, correction.factor.0);
+            let version = 1 + number * 64 + u32::try_from(entry).expect("entries are few");
+            let (key, value, label) = rate_message(&pair, date, rate, version);
+            let label = format_smolstr!("correction/{label}/{version}");
+            let at_ms = first_ms + correction.every.0 * u64::from(number);
+            drafts.storm(at_ms, Topic::FxRates, key, value, label);
+        }
     }
 }
 

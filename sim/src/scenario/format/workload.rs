@@ -228,8 +228,14 @@ pub struct RateCorrection {
     pub business_days_back: u32,
     /// When it arrives.
     pub at: When,
-    /// What the rate is multiplied by.
+    /// What the rate is multiplied by (once more for each further correction).
     pub factor: Decimal,
+    /// How many.
+    #[serde(default = "one")]
+    pub times: u32,
+    /// Pause between two.
+    #[serde(default = "second")]
+    pub every: Millis,
 }
 
 /// `[[workload.late_rates]]`
