@@ -103,6 +103,8 @@ fn rates_and_shares(workload: &Workload, complain: &mut Complain<'_>) {
     }
     let count = workload.holdings.transactions_per_key;
     between(complain, "workload.holdings.transactions_per_key", count, 1, 100_000);
+    let units = workload.holdings.first_units;
+    between(complain, "workload.holdings.first_units", units, 1, 1_000_000);
     if let Some(live) = &workload.live {
         let rate = live.rate_per_second;
         if !rate.is_finite() || rate < 0.0 {

@@ -23,8 +23,6 @@ const QUOTES_AT_MS: u64 = 500;
 const TRANSACTIONS_AT_MS: u64 = 3_000;
 /// Transactions a millisecond: a bulk load, but not one that is a herd of its own.
 const TRANSACTIONS_PER_MS: u64 = 2;
-/// Units of a first purchase: enough for every later sale.
-const FIRST_UNITS: u64 = 1_000;
 
 pub(super) fn draft(context: &Context<'_>, drafts: &mut Drafts) {
     portfolios(context, drafts);
@@ -122,7 +120,8 @@ pub(super) fn transaction(
     let label = format!("initial/{portfolio}/{id}/{number}");
     let mut rng = context.stream(&label);
     let (kind, units, date) = if number == 0 {
-        let units = FIRST_UNITS + below(&mut rng, FIRST_UNITS);
+        let least = u64::from(context.workload.holdings.first_units);
+        let units = least + below(&mut rng, least);
         (TransactionType::Buy, units, context.market.dates[0])
     } else {
         let is_sale = below(&mut rng, 3) == 0;

@@ -125,9 +125,16 @@ pub struct Holdings {
     /// Transactions of a key that exist before the storm; the first is a BUY on the first date.
     #[serde(default = "Holdings::one")]
     pub transactions_per_key: u32,
+    /// Units of that first purchase, at least, and at most twice as many; sales are of up to 20.
+    #[serde(default = "Holdings::thousand")]
+    pub first_units: u32,
 }
 
 impl Holdings {
+    fn thousand() -> u32 {
+        1_000
+    }
+
     fn one() -> u32 {
         1
     }
