@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
+#[allow(clippy::disallowed_methods, reason = "cargo tells a build script by variables")]
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());

@@ -10,6 +10,7 @@ use crate::runner::Canary;
 pub(super) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Lets Ctrl-C end a run cleanly. A second one ends the process at once.
+#[allow(clippy::disallowed_methods, reason = "whoever presses Ctrl-C twice will not wait")]
 pub(super) fn catch_interrupt() {
     let caught = ctrlc::set_handler(|| {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {

@@ -120,6 +120,9 @@ pub struct FaultSpec {
 /// A field of a fault and what is wrong with it.
 pub type FaultProblem = (&'static str, String);
 
+/// A point and the pass (none: drawn) of a crash at a point; none of any other fault.
+type Blow = Option<(points::Point, Option<u64>)>;
+
 impl FaultSpec {
     /// The concrete faults of the entry with that number.
     pub fn expand(
@@ -158,7 +161,7 @@ impl FaultSpec {
     }
 
     /// One entry for each fault; with the point and the pass, if it is at a point.
-    fn blows(&self) -> Result<Vec<Option<(points::Point, Option<u64>)>>, FaultProblem> {
+    fn blows(&self) -> Result<Vec<Blow>, FaultProblem> {
         let Some(point) = &self.point else {
             return Ok(vec![None; self.repeat as usize]);
         };
