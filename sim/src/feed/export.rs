@@ -25,8 +25,8 @@ pub struct Tables {
     epochs: BTreeMap<Key, Vec<EpochRow>>,
     transactions: BTreeMap<TransactionId, TransactionRow>,
     timeline: BTreeMap<TransactionId, TimelineRow>,
-    history: Vec<HistoryRow>,
-    snapshots: Vec<SnapshotRow>,
+    history: BTreeMap<(Key, TransactionId), HistoryRow>,
+    snapshots: BTreeMap<(Key, Date), SnapshotRow>,
     dead_letters: Vec<[String; 4]>,
 }
 
@@ -37,6 +37,7 @@ impl Tables {
         dead_letters: impl IntoIterator<Item = &'d [u8]>,
     ) -> Self {
         let mut tables = Tables::default();
+        let (mut history, mut snapshots) = (Vec::new(), Vec::new());
         for row in rows {
             match row {
                 Row::Key(row) => drop(tables.keys.insert(row.key.clone(), (*row).clone())),
@@ -51,10 +52,23 @@ impl Tables {
                     let id = row.place.transaction_id.clone();
                     tables.timeline.insert(id, (*row).clone());
                 }
-                Row::History(row) => tables.history.push((*row).clone()),
-                Row::Snapshot(row) => tables.snapshots.push((*row).clone()),
+                Row::History(row) => history.push(row),
+                Row::Snapshot(row) => snapshots.push(row),
                 _ => {}
             }
+        }
+        // Of several valid rows of one identity, the one of the newest version counts: a price may
+        // revalue dates that lie before the first date of a rebuilt history.
+        history.retain(|row| tables.is_valid(&row.key, row.epoch, row.place.date()));
+        history.sort_by_key(|row| row.epoch);
+        for row in history {
+            let id = (row.key.clone(), row.place.transaction_id.clone());
+            tables.history.insert(id, (*row).clone());
+        }
+        snapshots.retain(|row| tables.is_valid(&row.key, row.epoch, row.date));
+        snapshots.sort_by_key(|row| row.epoch);
+        for row in snapshots {
+            tables.snapshots.insert((row.key.clone(), row.date), (*row).clone());
         }
         tables.dead_letters = dead_letters
             .into_iter()
@@ -129,18 +143,16 @@ impl Tables {
         let header = "portfolio_id,security_id,transaction_id,position_date,quantity,cost_basis,\
                       cost_basis_local";
         let mut table = CsvTable::new("position_history", header, 3);
-        for row in &self.history {
-            if self.is_served(&row.key, row.epoch, row.place.date()) {
-                table.push(vec![
-                    row.key.portfolio_id.to_string(),
-                    row.key.security_id.to_string(),
-                    row.place.transaction_id.to_string(),
-                    row.place.date().to_string(),
-                    row.position.quantity.to_string(),
-                    row.position.cost_basis.to_string(),
-                    row.position.cost_basis_local.to_string(),
-                ]);
-            }
+        for row in self.history.values() {
+            table.push(vec![
+                row.key.portfolio_id.to_string(),
+                row.key.security_id.to_string(),
+                row.place.transaction_id.to_string(),
+                row.place.date().to_string(),
+                row.position.quantity.to_string(),
+                row.position.cost_basis.to_string(),
+                row.position.cost_basis_local.to_string(),
+            ]);
         }
         table
     }
@@ -150,7 +162,7 @@ impl Tables {
                       market_price,market_value,market_value_local,unrealized_gain_loss,\
                       unrealized_gain_loss_local,valuation_status";
         let mut table = CsvTable::new("daily_position_snapshots", header, 3);
-        for row in self.snapshots.iter().filter(|r| self.is_served(&r.key, r.epoch, r.date)) {
+        for row in self.snapshots.values() {
             let values = row.values.as_ref();
             table.push(vec![
                 row.key.portfolio_id.to_string(),
@@ -188,14 +200,15 @@ impl Tables {
         table
     }
 
-    /// Whether a row of that epoch and date is what readers see.
-    fn is_served(&self, key: &Key, epoch: Epoch, date: Date) -> bool {
+    /// Whether a row of that epoch and date belongs to the newest version of its key. Of a settled
+    /// key that is the served one; a key that waits for its instrument serves nothing yet.
+    fn is_valid(&self, key: &Key, epoch: Epoch, date: Date) -> bool {
         let Some(state) = self.keys.get(key) else { return false };
         let epochs = self.epochs.get(key).map_or(&[][..], Vec::as_slice);
         let replaced = epochs
             .iter()
-            .any(|e| e.epoch > epoch && e.epoch <= state.served_epoch && e.from_date <= date);
-        epoch <= state.served_epoch && !replaced
+            .any(|e| e.epoch > epoch && e.epoch <= state.epoch && e.from_date <= date);
+        epoch <= state.epoch && !replaced
     }
 }
 

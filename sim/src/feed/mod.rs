@@ -110,6 +110,7 @@ pub struct Fed {
 pub fn feed(inputs: FeedInputs, options: FeedOptions<'_>) -> Result<Fed, FeedFailure> {
     let judge = JudgeConfig {
         keys_per_transaction_max: options.cluster.keys_per_transaction(),
+        must_evaluate: false,
         ..JudgeConfig::default()
     };
     let config = SimulationConfig {

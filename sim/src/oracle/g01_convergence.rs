@@ -121,7 +121,7 @@ pub(super) fn same_costs(a: &Costs, b: &Costs) -> bool {
 
 fn history(mirrored: &KeyMirror, tables: &KeyTables) -> Option<String> {
     let applied = |row: &FoldedRow| row.outcome.as_ref().ok().map(|(_, after)| *after);
-    let mut stored = mirrored.valid_history(mirrored.served()).rev();
+    let mut stored = mirrored.valid_history(mirrored.newest()).rev();
     for row in &tables.folded.rows {
         let Some(position) = applied(row) else {
             continue;
@@ -163,7 +163,7 @@ fn lots(mirrored: &KeyMirror, tables: &KeyTables) -> Option<String> {
 }
 
 fn snapshots(mirrored: &KeyMirror, tables: &KeyTables) -> Option<String> {
-    let served = mirrored.served();
+    let served = mirrored.newest();
     let wrong = tables.snapshots.iter().find_map(|(date, must)| {
         let stored = mirrored.snapshot_on(*date, served);
         (!stored.is_some_and(|row| same_snapshot(must, row)))

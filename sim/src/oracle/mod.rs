@@ -45,6 +45,9 @@ pub struct JudgeConfig {
     pub catch_up_limit: Option<Duration>,
     /// Rules that the run claims.
     pub claims: Vec<RuleId>,
+    /// Whether a claimed rule that was never evaluated is broken. A scenario is made to give each
+    /// rule something to judge; whatever somebody feeds need not.
+    pub must_evaluate: bool,
 }
 
 impl Default for JudgeConfig {
@@ -54,6 +57,7 @@ impl Default for JudgeConfig {
             progress_timeout: Duration::from_secs(120),
             catch_up_limit: None,
             claims: RuleId::ALL.to_vec(),
+            must_evaluate: true,
         }
     }
 }
@@ -93,6 +97,7 @@ pub struct Judge {
     step: Step,
     rules: Vec<(RuleReport, Box<dyn Rule>)>,
     events: u64,
+    must_evaluate: bool,
 }
 
 impl Judge {
@@ -121,7 +126,13 @@ impl Judge {
             };
             (RuleReport::new(id), rule)
         });
-        Self { mirror: Mirror::default(), step: Step::default(), rules: rules.collect(), events: 0 }
+        Self {
+            mirror: Mirror::default(),
+            step: Step::default(),
+            rules: rules.collect(),
+            events: 0,
+            must_evaluate: config.must_evaluate,
+        }
     }
 
     /// Sees the next event.
@@ -147,7 +158,7 @@ impl Judge {
             rule.finish(&scene, report);
             // What did not settle cannot be compared with its end; liveness says so already.
             let unjudgeable = report.id == RuleId::G1 && !end.settled;
-            if report.checks == 0 && !unjudgeable {
+            if self.must_evaluate && report.checks == 0 && !unjudgeable {
                 report.violate_at(scene.last, scene.events, || {
                     "the run claims this rule and never evaluated it".to_owned()
                 });

@@ -74,6 +74,11 @@ impl KeyMirror {
         }
     }
 
+    /// The newest epoch; of a settled key it is the served one.
+    pub(crate) fn newest(&self) -> Epoch {
+        self.state.as_ref().map_or(Epoch(0), |s| s.epoch)
+    }
+
     /// The epoch that readers see.
     pub(crate) fn served(&self) -> Epoch {
         self.state.as_ref().map_or(Epoch(0), |s| s.served_epoch)
