@@ -17,10 +17,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backdate::world::sync::Notify;
 use backdate::world::{Main, Process, TaskChoice, World, WorldConfig};
+use backdate_benches::measure::clock;
 use backdate_benches::{Line, write_results};
 use backdate_engine::domain::time::Timestamp;
 use backdate_reports::recording::SimTime;
@@ -88,17 +89,6 @@ fn best_of(ours: fn() -> u64, baseline: fn() -> u64) -> (Run, Run) {
         }
     }
     best.map(|run| run.expect("at least one attempt")).into()
-}
-
-/// Seconds on the processor, since the machine is shared with others; of the wall clock where the
-/// system does not tell.
-fn clock() -> f64 {
-    thread_local! {
-        static BEGUN: Instant = Instant::now();
-    }
-    let on_cpu = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanos = on_cpu.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-    nanos.map_or_else(|| BEGUN.with(|begun| begun.elapsed().as_secs_f64()), |nanos| nanos / 1e9)
 }
 
 /// Idle runs have no round trips; they are compared as they are.

@@ -1,8 +1,11 @@
-//! Shared pieces of the benchmarks: where their results go.
+//! Shared pieces of the benchmarks: where their results go, and how runs are measured.
 //!
 //! Each benchmark adds its lines to `target/bench.json`, a list of [`Line`]s sorted by name; a line
 //! of the same name is replaced. So the file holds the last result of every benchmark, whichever
 //! of them ran.
+
+pub mod long_key;
+pub mod measure;
 
 use std::fs;
 use std::io;

@@ -171,7 +171,7 @@ pub enum CrashCause {
 }
 
 /// Phases of a scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Phase {
     /// The initial state is loaded; no faults.
     Warmup,

@@ -5,4 +5,4 @@ pub mod run;
 pub mod simulation;
 
 pub use outcome::{End, Outcome, exit};
-pub use run::{Canary, Progress, RunError, RunOptions, run};
+pub use run::{Canary, Progress, RunError, RunOptions, run, run_probed};

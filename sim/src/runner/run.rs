@@ -18,7 +18,7 @@ use crate::kafka;
 use crate::oracle::JudgeConfig;
 use crate::scenario::plan::{Plan, PlannedInput};
 use crate::world::faults::inject;
-use crate::world::{Main, Process, TaskChoice};
+use crate::world::{Main, Probe, Process, TaskChoice};
 
 /// Simulated time between two looks at the run.
 const LOOK: Duration = Duration::from_millis(100);
@@ -77,6 +77,11 @@ pub enum RunError {
 
 /// Runs a plan.
 pub fn run(options: RunOptions<'_>) -> Result<Outcome, RunError> {
+    run_probed(options, None)
+}
+
+/// Runs a plan in sight of a probe; the run is the same without it.
+pub fn run_probed(options: RunOptions<'_>, probe: Option<Probe>) -> Result<Outcome, RunError> {
     let place = || options.save.map_or_else(String::new, |folder| folder.display().to_string());
     let recorder = options
         .save
@@ -96,6 +101,9 @@ pub fn run(options: RunOptions<'_>) -> Result<Outcome, RunError> {
         cluster: cluster_config(plan),
     };
     let simulation = Simulation::start(config, recorder, options.events);
+    if let Some(probe) = probe {
+        simulation.set_probe(probe);
+    }
     let mut driver = Driver {
         simulation,
         plan,

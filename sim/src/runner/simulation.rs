@@ -18,7 +18,9 @@ use smol_str::SmolStr;
 
 use crate::cluster::{Cluster, ClusterConfig};
 use crate::oracle::{Judge, JudgeConfig, RunEnd as JudgeEnd, Verdict};
-use crate::world::{Control, Main, Process, RunEnd, TaskChoice, World, WorldConfig};
+use crate::world::{
+    Control, Main, Probe, Process, RunEnd, TaskChoice, Work, World, WorldConfig, probed,
+};
 
 /// The consumer groups of the engine with their topics.
 pub const GROUPS: [(&str, &[Topic]); 4] = [
@@ -82,14 +84,16 @@ struct Observers {
     recorder: Option<RecordingWriter>,
     recorder_error: Option<std::io::Error>,
     lines: Option<EventObserver>,
+    probe: Option<Probe>,
 }
 
 impl Observers {
     fn observe(&mut self, event: &Event) {
-        self.judge.observe(event);
-        self.meters.observe(event);
+        let probe = self.probe.as_ref();
+        probed(probe, Work::Judge, || self.judge.observe(event));
+        probed(probe, Work::Meters, || self.meters.observe(event));
         if let Some(recorder) = &mut self.recorder
-            && let Err(error) = recorder.write(event)
+            && let Err(error) = probed(probe, Work::Recorder, || recorder.write(event))
         {
             self.recorder_error = Some(error);
             self.recorder = None;
@@ -146,6 +150,7 @@ impl Simulation {
             recorder,
             recorder_error: None,
             lines,
+            probe: None,
         })));
         let sink = observers.clone();
         let world_config = WorldConfig {
@@ -165,6 +170,14 @@ impl Simulation {
         let outbound = Rc::new(RefCell::new(Outbound::default()));
         control.add_process("client-1", client_main(cluster.clone(), outbound.clone()));
         Self { world, control, cluster, outbound, observers }
+    }
+
+    /// Tells a probe from now on what the machine is busy with.
+    pub fn set_probe(&self, probe: Probe) {
+        if let Some(observers) = self.observers.borrow_mut().as_mut() {
+            observers.probe = Some(probe.clone());
+        }
+        self.world.set_probe(probe);
     }
 
     /// Runs for that long.

@@ -15,6 +15,7 @@
 //! sync.rs        waiting between tasks
 //! random.rs      how streams derive from the root seed
 //! trace.rs       events and fingerprint
+//! probe.rs       a hook that tells benchmarks whose work is done
 //! ```
 //!
 //! # Invariants
@@ -28,6 +29,7 @@ pub mod faults;
 mod link;
 mod network;
 mod packet;
+mod probe;
 mod process;
 mod processes;
 pub mod random;
@@ -42,6 +44,8 @@ mod world;
 pub use connection::{Connection, FrameReader, FrameWriter, Listener};
 pub use control::Control;
 pub use executor::TaskChoice;
+pub(crate) use probe::probed;
+pub use probe::{Probe, Work};
 pub use process::{Process, Sleep};
 pub use processes::{CrashPointPlan, Main, PointName};
 pub use trace::{Sink, WorldStats};

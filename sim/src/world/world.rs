@@ -12,7 +12,7 @@
 //! - A task runs, and is dropped, with the sockets of its own process at hand.
 //! - A process never runs between its death and its restart.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::task::Context;
 use std::time::Duration;
@@ -25,6 +25,7 @@ use super::control::Control;
 use super::executor::{LocalFuture, Task, TaskChoice, TaskId, Tasks};
 use super::link;
 use super::network::{Network, READ_BUFFER};
+use super::probe::{Probe, Work, probed};
 use super::processes::Processes;
 use super::timers::{Due, Timers};
 use super::trace::{Sink, Trace, WorldStats};
@@ -85,6 +86,7 @@ pub(super) struct Shared {
     polling: Cell<Option<u16>>,
     /// Deaths of the process that is being polled, due when its poll returns.
     deaths: RefCell<Vec<(u16, CrashCause)>>,
+    probe: OnceCell<Probe>,
 }
 
 /// A simulated world.
@@ -114,6 +116,7 @@ impl World {
             stopped: Cell::new(false),
             polling: Cell::new(None),
             deaths: RefCell::default(),
+            probe: OnceCell::new(),
             config,
         };
         World { shared: Rc::new(shared), spare_hosts: SPARE_HOSTS }
@@ -132,8 +135,18 @@ impl World {
         self.spare_hosts = processes;
     }
 
+    /// Tells a probe from now on what the world is busy with. A world has one at the most.
+    pub fn set_probe(&self, probe: Probe) {
+        assert!(self.shared.probe.set(probe).is_ok(), "a world has one probe at the most");
+    }
+
     /// Runs everything that happens up to that time, inclusive.
     pub fn run_until(&mut self, until: SimTime) -> RunEnd {
+        let probe = self.shared.probe.get().cloned();
+        probed(probe.as_ref(), Work::Loop, || self.run_loop(until))
+    }
+
+    fn run_loop(&mut self, until: SimTime) -> RunEnd {
         self.shared.install_network(self.spare_hosts);
         self.shared.stopped.set(false);
         loop {
@@ -198,7 +211,13 @@ impl Shared {
                 self.tasks.borrow_mut().put_back(id, task);
                 continue;
             }
-            self.poll(id, task);
+            match self.probe.get() {
+                None => self.poll(id, task),
+                probe => {
+                    let name = self.processes.borrow().name(task.process);
+                    probed(probe, Work::Task(&name), || self.poll(id, task));
+                }
+            }
         }
     }
 
@@ -268,9 +287,13 @@ impl Shared {
                         waker.wake();
                     }
                 }
-                Some((Due::Link(from, to), _)) => self.arrive(now, from, to),
+                Some((Due::Link(from, to), _)) => {
+                    probed(self.probe.get(), Work::Network, || self.arrive(now, from, to));
+                }
                 // An earlier one may have been asked for meanwhile; then this one has nothing to do.
-                Some((Due::Sweep, _)) if self.sweep_at.get() == now => self.sweep(),
+                Some((Due::Sweep, _)) if self.sweep_at.get() == now => {
+                    probed(self.probe.get(), Work::Network, || self.sweep());
+                }
                 Some((Due::Sweep, _)) => {}
             }
         }
@@ -295,7 +318,8 @@ impl Shared {
 
     pub(super) fn record(&self, process: SmolStr, kind: EventKind) {
         let now = SimTime(self.now.get());
-        self.trace.borrow_mut().record(now, process, kind);
+        let trace = &mut self.trace.borrow_mut();
+        probed(self.probe.get(), Work::Trace, || trace.record(now, process, kind));
     }
 
     /// Kills a process: at once, or when its own poll returns if it is the one that is polled.
