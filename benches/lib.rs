@@ -13,6 +13,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// The allocator of the command line, so that what is measured is what runs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A result beside what it is measured against.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {

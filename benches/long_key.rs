@@ -40,8 +40,7 @@ pub fn rebuild(transactions: u32) -> Rebuild {
     let measured = measure(&plan, Onlookers { events: Some(events), ..Onlookers::default() });
     let summary = &measured.outcome.summary;
     assert_eq!(summary.verdict, Verdict::Pass, "{:?} {:?}", summary.notes, summary.rules);
-    let rebuild = seen.borrow().0;
-    rebuild
+    seen.borrow().0
 }
 
 #[derive(Default)]

@@ -38,7 +38,6 @@ pub fn peak_memory() -> Option<f64> {
 }
 
 /// Whether a short run is asked for.
-#[expect(clippy::disallowed_methods, reason = "benchmarks have no other way to be told")]
 pub fn is_quick() -> bool {
     std::env::args().any(|argument| argument == "--quick")
 }
