@@ -186,33 +186,32 @@ async fn write_states<P: Ports>(
     Ok(())
 }
 
-/// Jobs for the gaps: keys that miss the same dates share jobs.
+/// Jobs for the gaps: keys that miss the same dates share jobs. A job ends where a date is valued
+/// already (a business date came late, behind it), so that no date is valued twice.
 async fn plan_jobs<P: Ports>(
     session: &mut Session<'_, P>,
     states: &[KeyState],
     progress: &BTreeMap<Key, Progress>,
     knobs: &crate::runtime::Knobs,
 ) -> Result<Vec<NewValuationJob>, ServiceError> {
-    let mut by_range: BTreeMap<(Date, Date), Vec<JobKey>> = BTreeMap::new();
+    let mut by_gap: BTreeMap<(Date, u32), Vec<JobKey>> = BTreeMap::new();
     for state in states {
         let facts = &progress[&state.key];
-        if facts.replay_open || facts.job_open {
-            continue;
-        }
-        if let (Some(from), Some(to)) = (facts.first_missing, facts.latest_business_date) {
+        if let (Some(from), false, false) = (facts.first_missing, facts.replay_open, facts.job_open)
+        {
             let job_key = JobKey { key: state.key.clone(), token: state.token() };
-            by_range.entry((from, to)).or_default().push(job_key);
+            by_gap.entry((from, facts.gap_days)).or_default().push(job_key);
         }
     }
-    let Some(from) = by_range.keys().map(|range| range.0).min() else {
-        return Ok(Vec::new());
-    };
-    let to = by_range.keys().map(|range| range.1).max().expect("there is a range");
+    let Some(from) = by_gap.keys().map(|gap| gap.0).min() else { return Ok(Vec::new()) };
+    let latest = progress.values().filter_map(|facts| facts.latest_business_date).max();
+    let to = latest.expect("a date that is missing is a business date");
     let dates = session.run(ReadBusinessDates { from, to }).await?;
     let mut jobs = Vec::new();
-    for ((from, to), keys) in by_range {
-        let due: Vec<Date> = dates.iter().copied().filter(|d| (from..=to).contains(d)).collect();
-        for days in due.chunks(knobs.job_days as usize) {
+    for ((from, gap_days), keys) in by_gap {
+        let begin = dates.partition_point(|date| *date < from);
+        let end = dates.len().min(begin + gap_days as usize);
+        for days in dates[begin..end].chunks(knobs.job_days as usize) {
             for keys in keys.chunks(knobs.job_keys as usize) {
                 let (date_from, date_to) = (days[0], days[days.len() - 1]);
                 jobs.push(NewValuationJob { keys: keys.to_vec(), date_from, date_to });

@@ -632,7 +632,7 @@ pub struct Progress {
     pub first_missing: Option<Date>,
     /// The last business date before `first_missing`, if it is after the watermark.
     pub complete_through: Option<Date>,
-    /// Number of business dates from `first_missing` to the latest one.
+    /// Number of business dates without such a snapshot that follow each other from there on.
     pub gap_days: u32,
 }
 

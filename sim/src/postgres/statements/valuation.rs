@@ -136,13 +136,16 @@ fn progress(
             .filter(|row| row.epoch == *epoch && row.revision == *revision)
             .map(|row| row.date)
             .peekable();
-        (begin..dates.len()).find(|index| {
+        let mut is_missing = |index: &usize| {
             while snapshots.next_if(|date| *date < dates[*index]).is_some() {}
             snapshots.peek() != Some(&dates[*index])
-        })
+        };
+        let first = (begin..dates.len()).find(&mut is_missing)?;
+        let more = (first + 1..dates.len()).take_while(is_missing).count();
+        Some((first, 1 + more))
     });
+    let (missing, gap) = missing.unzip();
     let complete = missing.unwrap_or(dates.len());
-    let gap = missing.map_or(0, |missing| dates.len() - missing);
     let state = view.get::<KeyState>(key);
     let token =
         state.map(|state| KeyState { epoch: *epoch, revision: *revision, ..(**state).clone() });
@@ -154,7 +157,7 @@ fn progress(
         latest_business_date: latest,
         first_missing: missing.map(|missing| dates[missing]),
         complete_through: complete.checked_sub(1).map(|last| dates[last]),
-        gap_days: u32::try_from(gap).expect("fewer than 2^32 business dates"),
+        gap_days: u32::try_from(gap.unwrap_or(0)).expect("fewer than 2^32 business dates"),
     }
 }
 
