@@ -1,7 +1,7 @@
 //! A reprocessing engine.
 //!
-//! When a transaction or a price arrives late, dated in the past, the engine rebuilds the history of
-//! every affected key under a new epoch, while consumers fence stale messages and readers keep a
+//! When a transaction or a price arrives late, dated in the past, the engine rebuilds the history
+//! of every affected key under a new epoch, while consumers fence stale messages and readers keep a
 //! consistent view. The engine knows nothing of any simulator: what differs between worlds sits
 //! behind [`ports`].
 

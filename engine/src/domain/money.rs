@@ -9,6 +9,10 @@
 //! - Rounding is half-even and happens in [`round_half_even`] only.
 //! - No operation wraps: what does not fit 18 digits before the point is `None`.
 
+mod rate;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
@@ -17,6 +21,8 @@ use bnum::cast::As;
 use bnum::types::U512;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
+
+pub use rate::FxRate;
 
 /// Decimals that are kept after the point.
 pub const DECIMALS: usize = 10;
@@ -329,146 +335,5 @@ impl<'de> Deserialize<'de> for Amount {
         } else {
             i128::deserialize(deserializer).map(Self)
         }
-    }
-}
-
-/// A rate as it results from a look-up: `num[0] x num[1] / (den[0] x den[1])`, never rounded.
-///
-/// The factors are stored rates in their smallest part, and the scale that they are parts of. A
-/// scale on both sides is left out (`1` stands in its place), so that the products of every day
-/// stay within 128 bits.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct FxRate {
-    num: [i128; 2],
-    den: [i128; 2],
-}
-
-impl FxRate {
-    /// The rate between equal currencies.
-    pub const ONE: FxRate = FxRate { num: [1, 1], den: [1, 1] };
-
-    /// A quoted rate; it must be above zero.
-    pub fn direct(rate: Amount) -> Self {
-        debug_assert!(rate.0 > 0, "rates that are not positive are rejected at the door");
-        Self { num: [rate.0, 1], den: [SCALE, 1] }
-    }
-
-    /// One over a quoted rate; it must be above zero.
-    pub fn inverse(rate: Amount) -> Self {
-        debug_assert!(rate.0 > 0, "rates that are not positive are rejected at the door");
-        Self { num: [SCALE, 1], den: [rate.0, 1] }
-    }
-
-    /// The product of two rates that are each direct or inverse.
-    pub fn cross(first: FxRate, second: FxRate) -> Self {
-        debug_assert!(first.num[1] == 1 && first.den[1] == 1, "a leg is a single quote");
-        debug_assert!(second.num[1] == 1 && second.den[1] == 1, "a leg is a single quote");
-        let mut num = [first.num[0], second.num[0]];
-        let mut den = [first.den[0], second.den[0]];
-        if let (Some(above), Some(below)) = (
-            num.iter_mut().find(|factor| **factor == SCALE),
-            den.iter_mut().find(|factor| **factor == SCALE),
-        ) {
-            (*above, *below) = (1, 1);
-        }
-        Self { num, den }
-    }
-
-    /// Whether the rate is exactly one.
-    pub fn is_one(&self) -> bool {
-        let product = |factors: [i128; 2]| factors[0].checked_mul(factors[1]);
-        match (product(self.num), product(self.den)) {
-            (Some(num), Some(den)) => num == den,
-            _ => *self == Self::ONE,
-        }
-    }
-
-    /// The rate rounded half-even to ten decimals, for a stored column; `None` where it does not
-    /// fit 18 digits before the point.
-    pub fn rounded(&self) -> Option<Amount> {
-        Amount::ONE.convert(self)
-    }
-
-    fn cross_product(num: [i128; 2], den: [i128; 2]) -> U512 {
-        [num[0], num[1], den[0], den[1]].iter().fold(1_u128.as_(), |product: U512, factor| {
-            let wide: U512 = factor.unsigned_abs().as_();
-            product * wide
-        })
-    }
-}
-
-impl PartialEq for FxRate {
-    /// Equal as numbers, however the quotient is written.
-    fn eq(&self, other: &Self) -> bool {
-        (self.num == other.num && self.den == other.den)
-            || Self::cross_product(self.num, other.den) == Self::cross_product(other.num, self.den)
-    }
-}
-
-impl Eq for FxRate {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn amount(text: &str) -> Amount {
-        Amount::parse(text).expect("a number")
-    }
-
-    #[test]
-    fn inputs_are_rounded_half_even_to_ten_decimals() {
-        for (text, expected) in [
-            ("0.00000000005", "0"),
-            ("0.00000000015", "0.0000000002"),
-            ("0.00000000025", "0.0000000002"),
-            ("0.000000000250000000000000000001", "0.0000000003"),
-            ("-1.00000000005", "-1"),
-            ("-1.00000000015", "-1.0000000002"),
-            ("1e3", "1000"),
-            ("12.5E-1", "1.25"),
-            ("007.50", "7.5"),
-            (".5", "0.5"),
-            ("5.", "5"),
-            ("1e-400", "0"),
-            ("0e999999999999", "0"),
-            ("999999999999999999.9999999999", "999999999999999999.9999999999"),
-        ] {
-            assert_eq!(
-                Amount::parse(text).map(|a| a.to_string()).as_deref(),
-                Ok(expected),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_no_number_is_refused() {
-        for text in ["", "-", ".", "1,5", "0x10", "NaN", "1e", "1e+", "--1", "1 2", "∞"] {
-            assert_eq!(Amount::parse(text), Err(ParseAmountError::NotANumber), "{text:?}");
-        }
-        for text in ["1e18", "1000000000000000000", "1e400", "999999999999999999.99999999995"] {
-            assert_eq!(Amount::parse(text), Err(ParseAmountError::TooLarge), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn products_are_rounded_once() {
-        // Two roundings would give 0.5 -> 0 -> 0; the exact product is 0.00000000005000...5.
-        let product = amount("0.0000000001").times(amount("0.5000000001"), &FxRate::ONE);
-        assert_eq!(product, Some(amount("0.0000000001")));
-        let third = Amount::ONE.convert(&FxRate::inverse(amount("3")));
-        assert_eq!(third, Some(amount("0.3333333333")));
-        let back = amount("3000000").convert(&FxRate::inverse(amount("3")));
-        assert_eq!(back, Some(amount("1000000")), "an inverse is not rounded before use");
-    }
-
-    #[test]
-    fn wide_products_are_exact_and_what_does_not_fit_is_none() {
-        let large = amount("99999999999.9999999999");
-        assert_eq!(large.times(large, &FxRate::ONE), None);
-        let rate = FxRate::cross(FxRate::inverse(large), FxRate::direct(large));
-        assert_eq!(amount("123.456").convert(&rate), Some(amount("123.456")));
-        assert_eq!(rate, FxRate::ONE);
-        assert_eq!(amount("100").share(amount("1"), amount("3")), Some(amount("33.3333333333")));
     }
 }

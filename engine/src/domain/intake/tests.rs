@@ -206,9 +206,9 @@ fn prices_and_rates_have_their_signs() {
     assert_eq!(read.source_version, 3);
     assert_eq!(price("-1"), Err(Rejection::NegativeAmount));
     assert_eq!(price("1e12"), Err(Rejection::NumberTooLarge));
-    let rate = |text: &str| {
+    let rate = |num: &str| {
         let message = format!(
-            r#"{{"from_currency":"USD","to_currency":"CHF","rate_date":"2025-01-02","rate":{text}}}"#
+            r#"{{"from_currency":"USD","to_currency":"CHF","rate_date":"2025-01-02","rate":{num}}}"#
         );
         exchange_rate(message.as_bytes()).map(|read| read.content.rate)
     };

@@ -1,0 +1,76 @@
+//! What is asked from outside: positions and history as readers see them, and what is left to do.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::rows::{HistoryRow, SnapshotRow};
+use crate::domain::ids::{Epoch, Key, PortfolioId, Revision};
+use crate::domain::records::{KeyStatus, Position};
+use crate::domain::time::Date;
+
+statements! {
+    /// The positions of a portfolio as readers see them, from one snapshot of the database: per key
+    /// the served epoch, its status, the latest snapshot that is valid for the served epoch (dated
+    /// on or before `$as_of`), and the last history row valid for it (dated on or before `$as_of`).
+    /// Keys without a history row are left out. In key order.
+    ReadPortfolioPositions {
+        /// The portfolio.
+        portfolio_id: PortfolioId,
+        /// Latest date; none: no bound.
+        as_of: Option<Date>,
+    } -> Vec<PositionRead>;
+
+    /// The history of a key, from one snapshot of the database: rows valid for the served epoch, in
+    /// place order.
+    ReadPositionHistory {
+        /// The key.
+        key: Key,
+    } -> Vec<HistoryRow>;
+
+    /// Counts of work that is not done, for `settled`, gauges and reports.
+    ReadBacklog {} -> Backlog;
+}
+
+/// A position as readers see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PositionRead {
+    /// The key.
+    pub key: Key,
+    /// The version that is shown.
+    pub served_epoch: Epoch,
+    /// Newest version, complete or not.
+    pub epoch: Epoch,
+    /// Newest revision.
+    pub revision: Revision,
+    /// Status.
+    pub status: KeyStatus,
+    /// Watermark.
+    pub watermark_date: Date,
+    /// Latest valid snapshot.
+    pub snapshot: Option<SnapshotRow>,
+    /// Position after the last applied transaction.
+    pub position: Position,
+    /// Date of that transaction.
+    pub position_date: Date,
+}
+
+/// Work that is not done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backlog {
+    /// Rows of `outbox_events`.
+    pub outbox_events: u64,
+    /// Triggers.
+    pub triggers: u64,
+    /// Rows of `reprocessing_jobs`.
+    pub reprocessing_jobs: u64,
+    /// Open replays.
+    pub replays: u64,
+    /// Valuation jobs that are not waiting for named missing data.
+    pub valuation_jobs: u64,
+    /// Valuation jobs that wait for named missing data.
+    pub waiting_jobs: u64,
+    /// Keys that are REPROCESSING or whose watermark is not the latest business date, without those
+    /// of waiting jobs.
+    pub keys_behind: u64,
+    /// Keys of waiting jobs.
+    pub keys_waiting: u64,
+}
