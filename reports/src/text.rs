@@ -1,4 +1,4 @@
-//! The block at the end of a run, for a person: the verdict first, the command that repeats it last.
+//! The block at the end of a run, for a person: first the verdict, last the command to repeat it.
 //!
 //! # Invariants
 //! - Equal summaries give equal texts; nothing is coloured, so a log shows what a terminal shows.

@@ -205,9 +205,8 @@ impl Tables {
     fn is_valid(&self, key: &Key, epoch: Epoch, date: Date) -> bool {
         let Some(state) = self.keys.get(key) else { return false };
         let epochs = self.epochs.get(key).map_or(&[][..], Vec::as_slice);
-        let replaced = epochs
-            .iter()
-            .any(|e| e.epoch > epoch && e.epoch <= state.epoch && e.from_date <= date);
+        let replaced =
+            epochs.iter().any(|e| e.epoch > epoch && e.epoch <= state.epoch && e.from_date <= date);
         epoch <= state.epoch && !replaced
     }
 }

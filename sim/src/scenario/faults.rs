@@ -1,4 +1,4 @@
-//! `[[faults]]`: what goes wrong, as a file says it, and the concrete faults that a seed makes of it.
+//! `[[faults]]`: what goes wrong, as a file says it, and the concrete faults a seed makes of it.
 //!
 //! A file names processes by instance (`outbox-dispatcher-1`), by kind (`outbox-dispatcher`: the
 //! seed draws one) or as `any` (any instance of the engine). Between groups a kind means all of its
@@ -201,47 +201,40 @@ impl FaultSpec {
     }
 
     fn build(&self, draw: &mut Draw<'_>) -> Result<Fault, FaultProblem> {
-        let need = |field, value: Option<Millis>| {
-            value.map(|ms| ms.0).ok_or((field, "is missing: this kind of fault needs it".into()))
-        };
         let process = self.process.as_deref();
         let process = process.ok_or(("process", "is missing: whom does it hit?".to_owned()))?;
+        let one = |draw: &mut Draw<'_>| draw.one("process", process);
         let other = self.other.as_deref().ok_or(("other", "is missing: the other end".to_owned()));
         let times = self.times.unwrap_or(3);
-        let for_ms = || need("lasts", self.lasts);
+        let for_ms = || needed("lasts", self.lasts);
         let down_ms = self.down.unwrap_or(Millis(1_000)).0;
         let between = self.between.unwrap_or(Millis(1_000)).0;
         Ok(match self.kind {
-            FaultKind::Crash => Fault::Crash { process: draw.one("process", process)?, down_ms },
-            FaultKind::Pause => {
-                Fault::Pause { process: draw.one("process", process)?, for_ms: for_ms()? }
+            FaultKind::Crash => Fault::Crash { process: one(draw)?, down_ms },
+            FaultKind::Pause => Fault::Pause { process: one(draw)?, for_ms: for_ms()? },
+            FaultKind::RestartLoop => {
+                Fault::RestartLoop { process: one(draw)?, times, up_ms: between, down_ms }
             }
-            FaultKind::RestartLoop => Fault::RestartLoop {
-                process: draw.one("process", process)?,
-                times,
-                up_ms: between,
-                down_ms,
-            },
             FaultKind::ClockSkew => Fault::ClockSkew {
-                process: draw.one("process", process)?,
+                process: one(draw)?,
                 offset_ms: self.offset_ms.unwrap_or(5_000),
                 for_ms: for_ms()?,
             },
             FaultKind::ClockDrift => Fault::ClockDrift {
-                process: draw.one("process", process)?,
+                process: one(draw)?,
                 ppm: self.ppm.unwrap_or(10_000),
                 for_ms: for_ms()?,
             },
             FaultKind::ClockJump => Fault::ClockJump {
-                process: draw.one("process", process)?,
+                process: one(draw)?,
                 offset_ms: self.offset_ms.unwrap_or(-5_000),
                 times,
                 every_ms: between,
             },
             FaultKind::LinkDelay => {
-                let extra = need("extra", self.extra)?;
+                let extra = needed("extra", self.extra)?;
                 Fault::LinkDelay {
-                    a: draw.one("process", process)?,
+                    a: one(draw)?,
                     b: draw.one("other", other?)?,
                     min_ms: extra / 2,
                     max_ms: extra,
@@ -249,8 +242,8 @@ impl FaultSpec {
                 }
             }
             FaultKind::LatencySpike => Fault::LatencySpike {
-                process: draw.one("process", process)?,
-                extra_ms: need("extra", self.extra)?,
+                process: one(draw)?,
+                extra_ms: needed("extra", self.extra)?,
                 for_ms: for_ms()?,
             },
             FaultKind::Partition => {
@@ -263,16 +256,15 @@ impl FaultSpec {
                 Fault::PartitionOneWay { from, to, for_ms: for_ms()? }
             }
             FaultKind::Flapping => Fault::Flapping {
-                a: draw.one("process", process)?,
+                a: one(draw)?,
                 b: draw.one("other", other?)?,
                 times,
                 cut_ms: for_ms()?,
                 whole_ms: between,
             },
-            FaultKind::ConnectionReset => Fault::ConnectionReset {
-                a: draw.one("process", process)?,
-                b: draw.one("other", other?)?,
-            },
+            FaultKind::ConnectionReset => {
+                Fault::ConnectionReset { a: one(draw)?, b: draw.one("other", other?)? }
+            }
         })
     }
 
@@ -312,6 +304,11 @@ impl FaultSpec {
         }
         Ok(())
     }
+}
+
+/// A duration without which a kind of fault means nothing.
+fn needed(field: &'static str, value: Option<Millis>) -> Result<u64, FaultProblem> {
+    value.map(|ms| ms.0).ok_or((field, "is missing: this kind of fault needs it".into()))
 }
 
 /// Draws processes.

@@ -1,6 +1,7 @@
 //! The scenario file: its sections and fields.
 //!
-//! Data only; the workload is in [`workload`]. Ranges are checked in `validate`, because a check there can name the line.
+//! Data only; the workload is in [`workload`]. Ranges are checked in `validate`, because a check
+//! there can name the line.
 //!
 //! # Invariants
 //! - No section accepts a key that it does not know.

@@ -1,4 +1,4 @@
-//! Reading a scenario file: syntax, overrides, structure, then ranges; each complaint finds its line.
+//! Reading a scenario file: syntax, overrides, structure, ranges; each complaint finds its line.
 //!
 //! `--set PATH=VALUE` replaces one field before anything is checked, so an override is held to the
 //! same rules as the file, and a complaint about it names the override.

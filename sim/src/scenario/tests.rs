@@ -52,86 +52,89 @@ fn complaint(old: &str, new: &str) -> String {
     read(&GOOD.replacen(old, new, 1), &[]).expect_err(new).to_string()
 }
 
+/// A text of the good scenario, what stands in its place, and the complaint about it.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    (
+        "rate_per_second = 5",
+        "rate_per_second = -5",
+        "scenarios/x.toml:21: workload.live.rate_per_second = -5: must be at least 0",
+    ),
+    (
+        "rate_per_second = 5",
+        "rate_per_secnd = 5",
+        "scenarios/x.toml:21: workload.live.rate_per_secnd: unknown key: \
+         did you mean rate_per_second?",
+    ),
+    (
+        "\"IBM\"",
+        "\"IBN\"",
+        "scenarios/x.toml:18: workload.holdings.securities[1] = \"IBN\": no such security \
+         in the price file: did you mean IBM?",
+    ),
+    (
+        "[workload.data]",
+        "[workload.data]\nprices = \"data/none.csv\"",
+        "scenarios/x.toml:10: workload.data.prices = \"data/none.csv\": no such file: paths \
+         are relative to the scenario file or to the root of the project",
+    ),
+    (
+        "storm = \"5s\"",
+        "storm = \"5 minutes\"",
+        "scenarios/x.toml:35: phases.storm: \"5 minutes\" is no duration: write it like \
+         250ms, 2s, 1.5s, 5m or 1h",
+    ),
+    (
+        "at = \"drawn\"",
+        "at = \"1s\"\npoint = \"replayer/UpsertReplay/before\"",
+        "scenarios/x.toml:33: faults[0].point: no crash point \
+         \"replayer/UpsertReplay/before\": did you mean replayer/UpsertReplays/before?",
+    ),
+    (
+        "process = \"outbox-dispatcher\"",
+        "process = \"outbox-dispatcher-3\"",
+        "scenarios/x.toml:31: faults[0].process = \"outbox-dispatcher-3\": no such process \
+         in this cluster: did you mean outbox-dispatcher-1?",
+    ),
+    (
+        "catch_up_seconds <= 120",
+        "catchup_seconds <= 120",
+        "scenarios/x.toml:4: thresholds[0] = \"catchup_seconds <= 120\": unknown metric \
+         catchup_seconds: did you mean catch_up_seconds?",
+    ),
+    (
+        "[phases]\nstorm = \"5s\"",
+        "",
+        "scenarios/x.toml:1: phases: is missing: \
+         the scenario needs it",
+    ),
+    (
+        "kind = \"crash\"",
+        "kind = \"crush\"",
+        "scenarios/x.toml:30: faults[0].kind = \"crush\": unknown: did you mean crash?",
+    ),
+    (
+        "EUR = 1",
+        "EUX = 1",
+        "scenarios/x.toml:15: workload.portfolios.base_currencies.EUX: unknown name: \
+         did you mean EUR?",
+    ),
+    (
+        "business_days_back = 5",
+        "business_days_back = 50",
+        "scenarios/x.toml:25: workload.price_corrections[0].business_days_back = 50: must \
+         be at most 19, the window's first date",
+    ),
+    (
+        "count = 3",
+        "count = \"3\"",
+        "scenarios/x.toml:14: workload.portfolios.count: invalid \
+         type: string \"3\", expected u32",
+    ),
+];
+
 #[test]
 fn every_mistake_is_one_line_that_names_the_place_and_the_cure() {
-    for (old, new, expected) in [
-        (
-            "rate_per_second = 5",
-            "rate_per_second = -5",
-            "scenarios/x.toml:21: workload.live.rate_per_second = -5: must be at least 0",
-        ),
-        (
-            "rate_per_second = 5",
-            "rate_per_secnd = 5",
-            "scenarios/x.toml:21: workload.live.rate_per_secnd: unknown key: \
-             did you mean rate_per_second?",
-        ),
-        (
-            "\"IBM\"",
-            "\"IBN\"",
-            "scenarios/x.toml:18: workload.holdings.securities[1] = \"IBN\": no such security \
-             in the price file: did you mean IBM?",
-        ),
-        (
-            "[workload.data]",
-            "[workload.data]\nprices = \"data/none.csv\"",
-            "scenarios/x.toml:10: workload.data.prices = \"data/none.csv\": no such file: paths \
-             are relative to the scenario file or to the root of the project",
-        ),
-        (
-            "storm = \"5s\"",
-            "storm = \"5 minutes\"",
-            "scenarios/x.toml:35: phases.storm: \"5 minutes\" is no duration: write it like \
-             250ms, 2s, 1.5s, 5m or 1h",
-        ),
-        (
-            "at = \"drawn\"",
-            "at = \"1s\"\npoint = \"replayer/UpsertReplay/before\"",
-            "scenarios/x.toml:33: faults[0].point: no crash point \
-             \"replayer/UpsertReplay/before\": did you mean replayer/UpsertReplays/before?",
-        ),
-        (
-            "process = \"outbox-dispatcher\"",
-            "process = \"outbox-dispatcher-3\"",
-            "scenarios/x.toml:31: faults[0].process = \"outbox-dispatcher-3\": no such process \
-             in this cluster: did you mean outbox-dispatcher-1?",
-        ),
-        (
-            "catch_up_seconds <= 120",
-            "catchup_seconds <= 120",
-            "scenarios/x.toml:4: thresholds[0] = \"catchup_seconds <= 120\": unknown metric \
-             catchup_seconds: did you mean catch_up_seconds?",
-        ),
-        (
-            "[phases]\nstorm = \"5s\"",
-            "",
-            "scenarios/x.toml:1: phases: is missing: \
-             the scenario needs it",
-        ),
-        (
-            "kind = \"crash\"",
-            "kind = \"crush\"",
-            "scenarios/x.toml:30: faults[0].kind = \"crush\": unknown: did you mean crash?",
-        ),
-        (
-            "EUR = 1",
-            "EUX = 1",
-            "scenarios/x.toml:15: workload.portfolios.base_currencies.EUX: unknown name: \
-             did you mean EUR?",
-        ),
-        (
-            "business_days_back = 5",
-            "business_days_back = 50",
-            "scenarios/x.toml:25: workload.price_corrections[0].business_days_back = 50: must \
-             be at most 19, the window's first date",
-        ),
-        (
-            "count = 3",
-            "count = \"3\"",
-            "scenarios/x.toml:14: workload.portfolios.count: invalid \
-             type: string \"3\", expected u32",
-        ),
-    ] {
+    for &(old, new, expected) in MISTAKES {
         assert_eq!(complaint(old, new), expected, "{new}");
     }
     let broken = complaint("count = 3", "count = ");

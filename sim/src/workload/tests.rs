@@ -24,7 +24,7 @@ per_portfolio = 3
 transactions_per_key = 4
 [workload.live]
 rate_per_second = 20
-mix = { BUY = 3, SELL = 2, DEPOSIT = 1, WITHDRAWAL = 1, FEE = 1, TAX = 1, DIVIDEND = 1, INTEREST = 1 }
+mix = {BUY = 3, SELL = 2, DEPOSIT = 1, WITHDRAWAL = 1, FEE = 1, TAX = 1, DIVIDEND = 1, INTEREST = 1}
 backdated_share = 0.3
 sells_before_buys_share = 0.1
 [workload.amendments]

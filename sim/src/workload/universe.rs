@@ -1,4 +1,4 @@
-//! Who holds what: securities with their series, portfolios with their holdings, and trades on them.
+//! Who holds what: securities with their series, portfolios with their holdings, and trades.
 
 use std::collections::BTreeMap;
 

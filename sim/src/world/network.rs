@@ -9,8 +9,8 @@
 //! How connections die is in `network/death.rs`.
 //!
 //! Acknowledgements are delayed as on Linux, which halves packets and sweeps: one that data of the
-//! same connection follows within 40 ms is left out, and a delivery alone does not call for a sweep of the
-//! sockets, unless it may unblock somebody (see [`Network::arrive`]).
+//! same connection follows within 40 ms is left out, and a delivery alone does not call for a sweep
+//! of the sockets, unless it may unblock somebody (see [`Network::arrive`]).
 //!
 //! A sweep costs time for every socket of every process, so what is written is not collected at
 //! once, but before it could arrive anywhere: nothing arrives before the shortest latency has

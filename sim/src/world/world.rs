@@ -290,7 +290,7 @@ impl Shared {
                 Some((Due::Link(from, to), _)) => {
                     probed(self.probe.get(), Work::Network, || self.arrive(now, from, to));
                 }
-                // An earlier one may have been asked for meanwhile; then this one has nothing to do.
+                // An earlier one may have been asked for meanwhile; this one then does nothing.
                 Some((Due::Sweep, _)) if self.sweep_at.get() == now => {
                     probed(self.probe.get(), Work::Network, || self.sweep());
                 }

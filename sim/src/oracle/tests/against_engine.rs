@@ -1,7 +1,7 @@
 //! The naive model and the engine's rules were written apart; here they answer the same questions.
 //!
 //! Timelines, rates, prices and messages are drawn at random, with few values so that ties, exact
-//! zeros, debts, missing rates and overflows are frequent. A difference is a mistake of one of them.
+//! zeros, debts, missing rates and overflows are frequent. A difference is a mistake of one side.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
