@@ -1,7 +1,7 @@
 //! One key with a long history, and one trade at its very beginning.
 //!
-//! The rebuild of n transactions must write O(n) history rows, at the most one for each place of the
-//! timeline; an engine that rewrites all later rows for every message writes n (n + 1) / 2.
+//! The rebuild of n transactions must write O(n) history rows, at the most one for each place of
+//! the timeline; an engine that rewrites all later rows for every message writes n (n + 1) / 2.
 
 use std::cell::RefCell;
 use std::rc::Rc;
