@@ -1,9 +1,9 @@
 //! The thundering herd: one old price of 5,000 portfolios, corrected under the day's load.
 //!
 //! `scenarios/load/thundering_herd.toml`, once, with the live load of 20 seconds:
-//! `herd/wall_seconds` from the start to the verdict, `herd/cpu_seconds` of it on the processor (the
-//! wall clock counts what else the machine does), `herd/peak_bytes` of memory, and `herd/revalued`
-//! key-dates a second. `--quick` runs a tenth of the portfolios and writes no bar.
+//! `herd/wall_seconds` from the start to the verdict, `herd/cpu_seconds` of it on the processor
+//! (the wall clock counts what else the machine does), `herd/peak_bytes` of memory, and
+//! `herd/revalued` key-dates a second. `--quick` runs a tenth of the portfolios and writes no bar.
 
 use backdate_benches::measure::{
     Layer, LayerMeter, Measured, Onlookers, is_quick, measure, peak_memory, plan,
