@@ -13,6 +13,7 @@ use crate::cluster::ClusterConfig;
 use crate::feed::inputs::FeedInputs;
 use crate::feed::{Faults, Fed, FeedFailure, FeedOptions, Order};
 use crate::runner::exit;
+use crate::runner::outcome::breaks_more_than_liveness;
 use crate::scenario::load::overridden;
 
 /// What `--set` can change.
@@ -26,6 +27,10 @@ pub(super) fn feed(command: &FeedCommand) -> Result<u8, Failure> {
     only_simulated(command.on)?;
     let settings: Settings =
         overridden(&Settings::default(), &command.set).map_err(Failure::usage)?;
+    if let Some(problem) = settings.cluster.problem() {
+        return Err(Failure::usage(problem));
+    }
+    let canary = machine::canary()?;
     let inputs = FeedInputs::read(&command.folder).map_err(Failure::usage)?;
     for bad in &inputs.bad_rows {
         eprintln!("{bad}");
@@ -54,6 +59,7 @@ pub(super) fn feed(command: &FeedCommand) -> Result<u8, Failure> {
             },
             seed,
             cluster: settings.cluster,
+            canary,
             interrupted: &machine::INTERRUPTED,
             progress: &mut |sim, left| {
                 bar.set_position(total.saturating_sub(left) as u64);
@@ -76,18 +82,10 @@ pub(super) fn feed(command: &FeedCommand) -> Result<u8, Failure> {
 
 fn summarise(fed: &Fed, command: &FeedCommand, seed: u64) -> Summary {
     let rules: Vec<RuleSummary> = fed.finished.verdict.rules.iter().map(rule).collect();
-    let is_broken = rules.iter().any(|rule| rule.violations > 0);
-    let exit_code = match (fed.is_interrupted, is_broken, fed.is_settled) {
-        (true, ..) => exit::INTERRUPTED,
-        // What does not settle breaks the rules of the end as well; the cause comes first.
-        (_, _, false) => exit::NOT_CONVERGED,
-        (_, true, _) => exit::RULE,
-        _ => exit::PASS,
-    };
     let mut summary = Summary {
         schema_version: SCHEMA_VERSION,
-        verdict: if exit_code == exit::PASS { Verdict::Pass } else { Verdict::Fail },
-        exit_code,
+        verdict: Verdict::Pass,
+        exit_code: exit::PASS,
         scenario: format!("feed {}", command.folder.display()),
         on: "sim".into(),
         seed,
@@ -108,10 +106,26 @@ fn summarise(fed: &Fed, command: &FeedCommand, seed: u64) -> Summary {
         thresholds: Vec::new(),
         expectations: Vec::new(),
         fenced_producers: BTreeMap::new(),
-        notes: Vec::new(),
+        notes: fed.waiting.iter().map(|(key, what)| format!("{key} waits for {what}")).collect(),
     };
     fed.finished.meters.fill(&mut summary);
+    summary.exit_code = exit_code(fed, &summary);
+    if summary.exit_code != exit::PASS {
+        summary.verdict = Verdict::Fail;
+    }
     summary
+}
+
+fn exit_code(fed: &Fed, summary: &Summary) -> u8 {
+    let is_broken = summary.rules.iter().any(|rule| rule.violations > 0);
+    match (fed.is_interrupted, fed.is_settled) {
+        (true, _) => exit::INTERRUPTED,
+        (_, true) if is_broken => exit::RULE,
+        (_, true) => exit::PASS,
+        // What does not settle breaks liveness as well; another rule that broke comes first.
+        _ if breaks_more_than_liveness(summary) => exit::RULE,
+        _ => exit::NOT_CONVERGED,
+    }
 }
 
 fn rule(report: &crate::oracle::RuleReport) -> RuleSummary {

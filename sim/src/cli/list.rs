@@ -21,6 +21,8 @@ struct Listing {
     crash_points: Vec<String>,
     sometimes: Vec<&'static str>,
     metrics: Vec<String>,
+    /// Planted defects; none in this build.
+    defects: Vec<Entry>,
     exit_codes: Vec<ExitCode>,
 }
 
@@ -57,7 +59,7 @@ pub(super) fn list(command: &ListCommand) -> Result<u8, Failure> {
     let listing = listing();
     if command.json {
         let text = serde_json::to_string_pretty(&listing).expect("a listing is plain data");
-        println!("{text}");
+        sayln!("{text}");
     } else {
         print(&listing);
     }
@@ -87,6 +89,7 @@ fn listing() -> Listing {
             .chain(latencies)
             .chain(queues)
             .collect(),
+        defects: Vec::new(),
         exit_codes: exit_codes.into(),
     }
 }
@@ -123,30 +126,30 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 }
 
 fn print(listing: &Listing) {
-    println!("scenarios");
+    sayln!("scenarios");
     for ScenarioEntry { path, about } in &listing.scenarios {
-        println!("  {path:<48} {about}");
+        sayln!("  {path:<48} {about}");
     }
     for (title, entries) in [("rules", &listing.rules), ("faults", &listing.faults)] {
-        println!("{title}");
+        sayln!("{title}");
         for Entry { id, about } in entries {
-            println!("  {id:<20} {about}");
+            sayln!("  {id:<20} {about}");
         }
     }
-    println!("crash points");
+    sayln!("crash points");
     for point in &listing.crash_points {
-        println!("  {point}");
+        sayln!("  {point}");
     }
-    println!("sometimes-states");
+    sayln!("sometimes-states");
     for state in &listing.sometimes {
-        println!("  {state}");
+        sayln!("  {state}");
     }
-    println!("metrics (in thresholds)");
+    sayln!("metrics (in thresholds)");
     for metric in &listing.metrics {
-        println!("  {metric}");
+        sayln!("  {metric}");
     }
-    println!("exit codes");
+    sayln!("exit codes");
     for ExitCode { code, about } in &listing.exit_codes {
-        println!("  {code:<4} {about}");
+        sayln!("  {code:<4} {about}");
     }
 }

@@ -139,7 +139,7 @@ fn publish(command: &MetaCommand, reports: &[SeedReport]) -> Result<(), Failure>
     };
     match &command.common.json {
         Some(path) if path.as_os_str() == "-" => {
-            print!("{}", json());
+            super::say(&json());
             return Ok(());
         }
         Some(path) => write_file(path, &json())?,
@@ -148,11 +148,11 @@ fn publish(command: &MetaCommand, reports: &[SeedReport]) -> Result<(), Failure>
     for report in reports {
         let SeedReport { seed, lines, fingerprint, .. } = report;
         match &report.difference {
-            None => println!("seed {seed}: same, {lines} lines, fingerprint {fingerprint}"),
+            None => sayln!("seed {seed}: same, {lines} lines, fingerprint {fingerprint}"),
             Some(Difference { line, first, second }) => {
-                println!("seed {seed}: NOT THE SAME from line {line} on");
-                println!("  first process:  {first}");
-                println!("  second process: {second}");
+                sayln!("seed {seed}: NOT THE SAME from line {line} on");
+                sayln!("  first process:  {first}");
+                sayln!("  second process: {second}");
             }
         }
     }

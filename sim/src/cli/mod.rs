@@ -8,6 +8,11 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
 
+/// Prints a line of the result, see [`say`].
+macro_rules! sayln {
+    ($($text:tt)*) => { $crate::cli::say(&format!("{}\n", format_args!($($text)*))) };
+}
+
 mod arguments;
 mod feed;
 mod list;
@@ -83,14 +88,21 @@ impl Failure {
 fn publish(summary: &Summary, common: &Common, repeat: &str) -> Result<(), Failure> {
     match &common.json {
         Some(path) if path.as_os_str() == "-" => {
-            print!("{}", summary.to_json());
+            say(&summary.to_json());
             return Ok(());
         }
         Some(path) => write_file(path, &summary.to_json())?,
         None => {}
     }
-    print!("{}", backdate_reports::text::closing_block(summary, repeat));
+    say(&backdate_reports::text::closing_block(summary, repeat));
     Ok(())
+}
+
+/// Writes a part of the result to stdout.
+fn say(text: &str) {
+    use std::io::Write;
+    // The reader may have seen enough and closed the pipe: no reason to fail.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {

@@ -43,7 +43,7 @@ pub(super) fn run(command: &RunCommand) -> Result<u8, Failure> {
     summary.wall_seconds = Some(wall.as_secs_f64());
     summary.peak_rss_bytes = machine::peak_rss_bytes();
     if command.event_lines {
-        println!("fingerprint {}", summary.fingerprint);
+        sayln!("fingerprint {}", summary.fingerprint);
         return Ok(summary.exit_code);
     }
     if let Some(folder) = &command.save {
@@ -105,7 +105,5 @@ fn repeat(command: &RunCommand, seed: u64) -> String {
 
 /// One line an event: what is compared by `meta`.
 fn print_event(event: &Event) {
-    use std::io::Write;
-    // The reader may have seen enough and closed the pipe.
-    let _ = writeln!(std::io::stdout().lock(), "{}", super::meta::event_line(event));
+    sayln!("{}", super::meta::event_line(event));
 }

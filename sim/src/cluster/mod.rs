@@ -58,6 +58,28 @@ impl ClusterConfig {
         self.instances.get(&kind).copied().unwrap_or(1)
     }
 
+    /// The first setting that no cluster can have, in words.
+    pub fn problem(&self) -> Option<String> {
+        let knobs = serde_json::to_value(&self.knobs).expect("knobs are numbers by name");
+        let knobs = knobs.as_object().into_iter().flatten();
+        let zero = knobs.filter(|(_, value)| value.as_u64() == Some(0));
+        let zero = zero.map(|(name, _)| format!("cluster.knobs.{name} = 0: must be at least 1"));
+        let idle = self.instances.iter().filter(|(_, count)| **count == 0);
+        let idle =
+            idle.map(|(kind, _)| format!("cluster.instances.{kind} = 0: must be at least 1"));
+        let rest = [
+            (self.connections == 0, "cluster.connections = 0: must be at least 1"),
+            (self.postgres.workers == 0, "cluster.postgres.workers = 0: must be at least 1"),
+            (
+                self.latency_us.0 > self.latency_us.1,
+                "cluster.latency_us: the first must not be above the second",
+            ),
+        ];
+        let rest = rest.into_iter().filter(|(wrong, _)| *wrong).map(|(_, text)| text.to_owned());
+        let kafka = self.kafka.problem().map(|text| format!("cluster.kafka: {text}"));
+        zero.chain(idle).chain(rest).chain(kafka).next()
+    }
+
     /// The network latency.
     pub fn latency(&self) -> (Duration, Duration) {
         (Duration::from_micros(self.latency_us.0), Duration::from_micros(self.latency_us.1))

@@ -3,15 +3,15 @@
 //! Rows are sorted by the bytes of their key columns, so any two runs that come to the same result
 //! write the same bytes (but for epoch and revision).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use backdate_engine::domain::ids::{Epoch, Key, TransactionId};
+use backdate_engine::domain::ids::{Epoch, Key, SecurityId, TransactionId};
 use backdate_engine::domain::messages;
 use backdate_engine::domain::money::Amount;
-use backdate_engine::domain::records::{Costs, Fate};
+use backdate_engine::domain::records::{Costs, Fate, GLOBAL_CALENDAR, KeyStatus};
 use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::rows::{
     EpochRow, HistoryRow, KeyState, SnapshotRow, TimelineRow, TransactionRow,
@@ -28,6 +28,8 @@ pub struct Tables {
     history: BTreeMap<(Key, TransactionId), HistoryRow>,
     snapshots: BTreeMap<(Key, Date), SnapshotRow>,
     dead_letters: Vec<[String; 4]>,
+    instruments: BTreeSet<SecurityId>,
+    latest_business_date: Option<Date>,
 }
 
 impl Tables {
@@ -51,6 +53,13 @@ impl Tables {
                 Row::Timeline(row) => {
                     let id = row.place.transaction_id.clone();
                     tables.timeline.insert(id, (*row).clone());
+                }
+                Row::Instrument(row) => {
+                    tables.instruments.insert(row.instrument.security_id.clone());
+                }
+                Row::BusinessDate(row) if row.calendar_code == GLOBAL_CALENDAR => {
+                    let date = Some(row.business_date);
+                    tables.latest_business_date = tables.latest_business_date.max(date);
                 }
                 Row::History(row) => history.push(row),
                 Row::Snapshot(row) => snapshots.push(row),
@@ -86,20 +95,26 @@ impl Tables {
         self.position_history().write(folder)?;
         self.snapshots().write(folder)?;
         self.parked().write(folder)?;
+        self.waiting_table().write(folder)?;
         self.dead_letters().write(folder)
     }
 
     fn position_state(&self) -> CsvTable {
         let header = "portfolio_id,security_id,epoch,revision,watermark_date,status";
         let mut table = CsvTable::new("position_state", header, 2);
+        let waiting: BTreeMap<Key, Date> = self.waiting_since().collect();
         for state in self.keys.values() {
+            // A key that waits rests as it was when its data was missed, which depends on the order
+            // of arrival; here it stands as what it is: nothing is valued from its first date on.
+            let since = waiting.get(&state.key).map(|first| first.previous());
+            let status = since.map_or(state.status, |_| KeyStatus::Reprocessing);
             table.push(vec![
                 state.key.portfolio_id.to_string(),
                 state.key.security_id.to_string(),
                 state.epoch.0.to_string(),
                 state.revision.0.to_string(),
-                state.watermark_date.to_string(),
-                state.status.to_string(),
+                since.unwrap_or(state.watermark_date).to_string(),
+                status.to_string(),
             ]);
         }
         table
@@ -196,6 +211,35 @@ impl Tables {
         let mut table = CsvTable::new("dead_letters", "topic,key,value,error", 4);
         for letter in &self.dead_letters {
             table.push(letter.to_vec());
+        }
+        table
+    }
+
+    /// Keys that wait for named missing data, and what is missing.
+    pub fn waiting(&self) -> Vec<(Key, String)> {
+        let missing = |key: &Key| format!("instrument {}", key.security_id);
+        self.waiting_since().map(|(key, _)| (key.clone(), missing(&key))).collect()
+    }
+
+    /// Keys without their instrument that have something due, with their first applied date.
+    fn waiting_since(&self) -> impl Iterator<Item = (Key, Date)> {
+        let mut first: BTreeMap<Key, Date> = BTreeMap::new();
+        for row in self.timeline.values().filter(|row| row.is_applied()) {
+            let date = row.place.date();
+            let earliest = first.entry(row.key.clone()).or_insert(date);
+            *earliest = (*earliest).min(date);
+        }
+        first.into_iter().filter(|(key, date)| {
+            let is_due = self.latest_business_date.is_some_and(|latest| *date <= latest);
+            is_due && !self.instruments.contains(&key.security_id)
+        })
+    }
+
+    fn waiting_table(&self) -> CsvTable {
+        let mut table = CsvTable::new("waiting", "portfolio_id,security_id,missing", 2);
+        for (key, missing) in self.waiting() {
+            let cells = [key.portfolio_id.to_string(), key.security_id.to_string(), missing];
+            table.push(cells.to_vec());
         }
         table
     }

@@ -112,6 +112,9 @@ pub enum FeedError {
     },
 }
 
+/// What is wrong with a row whose step is no number, or that has more cells than the header.
+const BAD_ROW: Rejection = Rejection::BadField;
+
 /// Everything in a folder.
 #[derive(Debug, Default)]
 pub struct FeedInputs {
@@ -164,25 +167,27 @@ fn read_file(
         let key = SmolStr::new(join(kind.key));
         let identity = SmolStr::new(format!("{}/{}", kind.topic, join(kind.identity)));
         let value = Value::Object(message).to_string();
-        if let Err(rejection) = check(kind.topic, value.as_bytes()) {
+        let is_whole = step.is_some() && row.len() <= header.len();
+        let checked = if is_whole { check(kind.topic, value.as_bytes()) } else { Err(BAD_ROW) };
+        if let Err(rejection) = checked {
             inputs.bad_rows.push(BadRow { file: path.to_path_buf(), line, rejection });
         }
-        let topic = kind.topic;
+        let (topic, step) = (kind.topic, step.unwrap_or(1));
         inputs.records.push(FeedRecord { step, file: number, topic, key, identity, value });
     }
     Ok(())
 }
 
-/// A row as a JSON object; an empty cell is absent.
-fn message(header: &[String], row: &csv::StringRecord) -> (u32, Map<String, Value>) {
-    let mut step = 1;
+/// A row as a JSON object, with its step (none: not a number); an empty cell is absent.
+fn message(header: &[String], row: &csv::StringRecord) -> (Option<u32>, Map<String, Value>) {
+    let mut step = Some(1);
     let mut fields = Map::new();
     for (name, cell) in header.iter().zip(row.iter()) {
         if cell.is_empty() {
             continue;
         }
         match name.as_str() {
-            "step" => step = cell.trim().parse().unwrap_or(1),
+            "step" => step = cell.trim().parse().ok(),
             "transaction_ts" => {
                 fields.insert("transaction_date".into(), Value::String(cell.into()));
             }

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use backdate_engine::domain::ids::Key;
 use backdate_engine::domain::time::Timestamp;
 use backdate_engine::ports::log::Topic;
 use backdate_engine::ports::store::rows::Table;
@@ -26,6 +27,7 @@ use self::order::Queue;
 use self::swarm::Swarm;
 use crate::cluster::ClusterConfig;
 use crate::oracle::JudgeConfig;
+use crate::runner::Canary;
 use crate::runner::simulation::{Finished, Input, Simulation, SimulationConfig};
 use crate::world::TaskChoice;
 use crate::world::random::stream;
@@ -38,13 +40,15 @@ const LOOK: Duration = Duration::from_millis(100);
 const PER_LOOK: usize = 400;
 
 /// Tables of the database that an export is made of.
-const EXPORTED: [Table; 6] = [
+const EXPORTED: [Table; 8] = [
     Table::PositionState,
     Table::PositionEpochs,
     Table::Transactions,
     Table::PositionTimeline,
     Table::PositionHistory,
     Table::DailyPositionSnapshots,
+    Table::Instruments,
+    Table::BusinessDates,
 ];
 
 /// In which order records are sent.
@@ -79,6 +83,8 @@ pub struct FeedOptions<'a> {
     pub seed: u64,
     /// The cluster.
     pub cluster: ClusterConfig,
+    /// An alarm that must ring.
+    pub canary: Option<Canary>,
     /// Set by Ctrl-C.
     pub interrupted: &'a AtomicBool,
     /// Called between two looks with simulated time and records that are left.
@@ -104,10 +110,14 @@ pub struct Fed {
     pub is_settled: bool,
     /// Whether it was interrupted.
     pub is_interrupted: bool,
+    /// Keys that wait for named missing data: the key and what is missing.
+    pub waiting: Vec<(Key, String)>,
 }
 
 /// Feeds a folder that has been read.
 pub fn feed(inputs: FeedInputs, options: FeedOptions<'_>) -> Result<Fed, FeedFailure> {
+    forget_steps(options.out)
+        .map_err(|error| FeedFailure::Output(options.out.to_path_buf(), error))?;
     let judge = JudgeConfig {
         keys_per_transaction_max: options.cluster.keys_per_transaction(),
         must_evaluate: false,
@@ -132,9 +142,28 @@ pub fn feed(inputs: FeedInputs, options: FeedOptions<'_>) -> Result<Fed, FeedFai
         Order::Shuffled => feeder.shuffled(inputs.records),
     };
     let out = feeder.options.out.to_path_buf();
-    feeder.export(&out)?;
-    let Feeder { simulation, is_interrupted, .. } = feeder;
-    Ok(Fed { finished: simulation.finish(is_settled), is_settled, is_interrupted })
+    let waiting = feeder.export(&out)?;
+    let Feeder { simulation, options, is_interrupted, .. } = feeder;
+    if let Some(canary) = options.canary {
+        canary.ring(&simulation);
+    }
+    Ok(Fed { finished: simulation.finish(is_settled), is_settled, is_interrupted, waiting })
+}
+
+/// Removes the `step_N` folders of an earlier feed: its steps are not those of this one.
+fn forget_steps(out: &Path) -> std::io::Result<()> {
+    if !out.is_dir() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(out)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let number = name.strip_prefix("step_").unwrap_or_default();
+        if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) && path.is_dir() {
+            std::fs::remove_dir_all(&path)?;
+        }
+    }
+    Ok(())
 }
 
 struct Feeder<'a> {
@@ -242,12 +271,14 @@ impl Feeder<'_> {
         self.is_interrupted |= self.options.interrupted.load(Ordering::Relaxed);
     }
 
-    fn export(&self, folder: &Path) -> Result<(), FeedFailure> {
+    /// Writes the tables; returns the keys that wait.
+    fn export(&self, folder: &Path) -> Result<Vec<(Key, String)>, FeedFailure> {
         let cluster = self.simulation.cluster();
         let letters: Vec<_> = cluster.kafka.disk().records(Topic::DeadLetters).collect();
         let letters = letters.iter().map(|record| record.value.as_slice());
-        Tables::new(EXPORTED.iter().flat_map(|table| cluster.postgres.disk.rows(*table)), letters)
-            .write(folder)
-            .map_err(|error| FeedFailure::Output(folder.to_path_buf(), error))
+        let rows = EXPORTED.iter().flat_map(|table| cluster.postgres.disk.rows(*table));
+        let tables = Tables::new(rows, letters);
+        tables.write(folder).map_err(|error| FeedFailure::Output(folder.to_path_buf(), error))?;
+        Ok(tables.waiting())
     }
 }

@@ -122,7 +122,8 @@ fn exit_code(summary: &Summary, end: &End) -> u8 {
     }
 }
 
-fn breaks_more_than_liveness(summary: &Summary) -> bool {
+/// Whether a rule broke for another reason than that the run did not settle.
+pub(crate) fn breaks_more_than_liveness(summary: &Summary) -> bool {
     summary.rules.iter().any(|rule| rule.violations > 0 && rule.checks > 0 && rule.id != "G8")
 }
 

@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use backdate_engine::ports::store::rows::Table;
-use backdate_reports::recording::{Change, EventKind, Phase, Row, SimTime};
+use backdate_reports::recording::{Phase, SimTime};
 use backdate_reports::store::RecordingWriter;
 use thiserror::Error;
 
+use super::canary::Canary;
 use super::outcome::{End, Outcome};
 use super::simulation::{EventObserver, Input, Simulation, SimulationConfig};
 use crate::cluster::ClusterConfig;
@@ -26,15 +26,6 @@ const LOOK: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long readers still look at what has settled.
 const LAST_READS: Duration = Duration::from_secs(1);
-
-/// An alarm that must ring: see `BACKDATE_CANARY`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Canary {
-    /// A rule breaks.
-    Rule,
-    /// Two runs differ: the number is another one in every process.
-    Nondeterminism(u32),
-}
 
 /// What to run and how to look on.
 pub struct RunOptions<'a> {
@@ -152,14 +143,8 @@ impl Driver<'_> {
         if let Err(end) = self.warm_up().and_then(|()| self.storm()).and_then(|()| self.calm()) {
             return end;
         }
-        match canary {
-            Some(Canary::Rule) => self.break_a_rule(),
-            Some(Canary::Nondeterminism(number)) => {
-                let detail = number.to_string().into();
-                let fault = EventKind::Fault { fault: "canary".into(), begins: true, detail };
-                self.simulation.control().record("canary", fault);
-            }
-            None => {}
+        if let Some(canary) = canary {
+            canary.ring(&self.simulation);
         }
         End::Settled
     }
@@ -271,17 +256,6 @@ impl Driver<'_> {
         });
         self.simulation.control().add_process("operator", main);
         left
-    }
-
-    /// Records a watermark that falls without a revision, as no engine may let it fall.
-    fn break_a_rule(&mut self) {
-        let rows = self.simulation.cluster().postgres.disk.rows(Table::PositionState);
-        let Some(Row::Key(state)) = rows.into_iter().next() else { return };
-        let mut broken = (*state).clone();
-        broken.watermark_date = broken.watermark_date.previous();
-        let changes = vec![Change { row: Row::Key(Rc::new(broken)), deleted: false }];
-        let committed = EventKind::Committed { client: "canary".into(), keys_locked: 1, changes };
-        self.simulation.control().record("canary", committed);
     }
 }
 
