@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use backdate_reports::summary::{RuleSummary, SCHEMA_VERSION, Summary, Verdict, ViolationSummary};
+use backdate_reports::summary::{RuleSummary, SCHEMA_VERSION, Summary, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::arguments::{COMMIT, FeedCommand, FeedFaults, FeedOrder};
@@ -13,7 +13,7 @@ use crate::cluster::ClusterConfig;
 use crate::feed::inputs::FeedInputs;
 use crate::feed::{Faults, Fed, FeedFailure, FeedOptions, Order};
 use crate::runner::exit;
-use crate::runner::outcome::breaks_more_than_liveness;
+use crate::runner::outcome::{breaks_more_than_liveness, rule};
 use crate::scenario::load::overridden;
 
 /// What `--set` can change.
@@ -125,19 +125,6 @@ fn exit_code(fed: &Fed, summary: &Summary) -> u8 {
         // What does not settle breaks liveness as well; another rule that broke comes first.
         _ if breaks_more_than_liveness(summary) => exit::RULE,
         _ => exit::NOT_CONVERGED,
-    }
-}
-
-fn rule(report: &crate::oracle::RuleReport) -> RuleSummary {
-    RuleSummary {
-        id: report.id.to_string(),
-        checks: report.checks,
-        violations: report.violations,
-        first: report.first.as_ref().map(|evidence| ViolationSummary {
-            at: evidence.at,
-            event: evidence.event,
-            evidence: evidence.text.clone(),
-        }),
     }
 }
 

@@ -144,7 +144,8 @@ fn notes(end: &End) -> Vec<String> {
     }
 }
 
-fn rule(report: &RuleReport) -> RuleSummary {
+/// What a rule says, as a summary has it.
+pub(crate) fn rule(report: &RuleReport) -> RuleSummary {
     RuleSummary {
         id: report.id.to_string(),
         checks: report.checks,
