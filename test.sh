@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# The one test command: lints, tests, the shipped scenarios over seeds, determinism, and the alarms.
+# The one test command: lints, tests, the shipped scenarios over seeds, determinism, the alarms, and
+# all that runs on a real Kafka and a real PostgreSQL, which it starts and stops.
 #
 # Everything runs even if something before it failed, so that one run shows all there is to mend.
 # The last line is `N passed, M failed`; the exit code is 0 only if M is 0.
 #
-#   SEEDS   seeds of each scenario (default 5); fewer of those that take minutes
+#   SEEDS   seeds of each scenario (default 3); fewer of those that take minutes
 #   JOBS    processes at a time (default: all cores)
 #   ONLY    a pattern: only steps whose name matches it
+#   BACKDATE_KAFKA, BACKDATE_POSTGRES   servers to use instead of private ones
 set -uo pipefail
 cd "$(dirname "$0")"
 
-SEEDS=${SEEDS:-5}
+SEEDS=${SEEDS:-3}
 JOBS=${JOBS:-$(nproc 2>/dev/null || echo 2)}
 ONLY=${ONLY:-}
 BACKDATE=target/release/backdate
@@ -33,15 +35,26 @@ for component in fmt clippy; do
 done
 
 output=$(mktemp -d)
-trap 'rm -rf "$output"' EXIT
+servers=$PWD/target/services/test
+cleanup() {
+    bash tests/services/kafka.sh "$servers/kafka" stop
+    bash tests/services/postgres.sh "$servers/postgres" stop
+    # A database may have to live elsewhere, where its own user may go.
+    rm -rf "$output" "$(readlink -f "$servers/postgres/data")" "$servers"
+}
+trap cleanup EXIT
+rm -rf "$servers"
+
+# Whether a step is to be run.
+selected() {
+    [[ -z $ONLY || $1 =~ $ONLY ]]
+}
 
 # step NAME EXPECTED_EXIT COMMAND...: runs it, shows its output only if the exit code is another.
 step() {
     local name=$1 expected=$2 begun code seconds
     shift 2
-    if [[ -n $ONLY && ! $name =~ $ONLY ]]; then
-        return 0
-    fi
+    selected "$name" || return 0
     begun=$SECONDS
     "$@" >"$output/step" 2>&1 </dev/null
     code=$?
@@ -92,14 +105,50 @@ seeds_differ() {
     [[ -n $first && -n $second && $first != "$second" ]]
 }
 
+# Starts a private server unless the environment names one; prints nothing if it does.
+start_server() {
+    bash "tests/services/$1.sh" "$servers/$1" start
+}
+
+# use_server SERVICE VARIABLE: what the environment does not name is started, and then named.
+use_server() {
+    if [[ -n ${!2:-} ]]; then
+        return 0
+    fi
+    if step "a real $1" 0 start_server "$1" && [[ -f $servers/$1/address ]]; then
+        export "$2=$(cat "$servers/$1/address")"
+        export "$2_CONTROL=bash $PWD/tests/services/$1.sh $servers/$1"
+    fi
+}
+
+# The release build runs beside the tests, which wait for servers more than for a processor.
+release_build() {
+    wait "$release"
+    local code=$?
+    cat "$output/release"
+    return "$code"
+}
+
+# What is not there is installed where that is possible, and named where it is not.
+if ! bash tests/services/install.sh; then
+    echo "0 passed, 1 failed"
+    exit 6
+fi
+use_server kafka BACKDATE_KAFKA
+use_server postgres BACKDATE_POSTGRES
+
 step "formatting" 0 cargo fmt --all --check
 step "lints" 0 cargo clippy --workspace --all-targets --quiet -- -D warnings
 step "build, development" 0 cargo build --quiet --workspace --bin backdate
+if selected "build, release"; then
+    cargo build --quiet --release --bin backdate >"$output/release" 2>&1 &
+    release=$!
+fi
 step "tests" 0 cargo test --workspace --quiet
-step "build, release" 0 cargo build --quiet --release --bin backdate
+step "build, release" 0 release_build
 step "feed folder of full size" 0 env BACKDATE_SYNTHETIC_SIZE=full \
     BACKDATE_BINARY="$PWD/$BACKDATE" \
-    cargo test --quiet -p backdate-tests --test integration feed_model -- --nocapture
+    cargo test --workspace --quiet --test integration feed_model -- --nocapture
 
 step "thundering herd, seed 1" 0 \
     "$BACKDATE" run scenarios/load/thundering_herd.toml --seed 1 --quiet
@@ -116,6 +165,12 @@ done
 for scenario in "${scenarios[@]}"; do
     step "$scenario, determinism" 0 "$BACKDATE" meta "$scenario" --seeds 1 --quiet
 done
+
+step "thundering herd on real services" 0 "$BACKDATE" run scenarios/load/thundering_herd.toml \
+    --on real --seed 1 --quiet --time-scale 4 --set workload.portfolios.count=300 \
+    --set "expect={}"
+step "torture on real services" 0 \
+    "$BACKDATE" run scenarios/recovery/torture.toml --on real --seed 1 --quiet --time-scale 5
 
 step "development and release agree on steady" 0 same_in_both_builds scenarios/smoke/steady.toml 1
 step "development and release agree on mid_replay_crash" 0 \

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use backdate::cluster::POSTGRES;
-use backdate::runner::simulation::EventObserver;
+use backdate::runner::EventObserver;
 use backdate::runner::{Outcome, Progress, RunOptions, run_probed};
 use backdate::scenario::{self, Plan};
 use backdate::world::{Probe, Work};
@@ -61,6 +61,11 @@ impl Folder {
         let path = crate::results_path().with_file_name("tmp").join(name);
         std::fs::create_dir_all(&path).expect("the target folder is writable");
         Folder(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 }
 

@@ -1,10 +1,21 @@
 //! The integration tests, as one binary, so that the workspace is linked once.
 //!
 //! What is tested here is what no crate can test alone: the repository itself ([`tidy`]) and the
-//! binary on folders of inputs ([`feed_cases`], [`feed_model`]).
+//! binary on folders of inputs ([`feed_cases`], [`feed_model`]), and what needs a real Kafka and a
+//! real PostgreSQL ([`services`]), such as serving ([`serve`]), runs ([`real_runs`]) and their
+//! equality with simulated ones ([`parity`]).
 
+mod contract;
 mod feed_cases;
 mod feed_model;
+mod fuzz;
+mod kafka_adapter;
+mod parity;
+mod postgres_adapter;
+mod real_runs;
+mod serve;
+#[allow(dead_code, reason = "servers that a test breaks come with such tests")]
+mod services;
 mod support;
 mod synthetic;
 mod tidy;

@@ -24,8 +24,17 @@ pub(crate) struct Ran {
 
 /// Runs the binary.
 pub(crate) fn run(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Ran {
+    run_with(&[], arguments)
+}
+
+/// Runs the binary with more variables in its environment.
+pub(crate) fn run_with(
+    variables: &[(&str, &str)],
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Ran {
     let output = Command::new(binary())
         .args(arguments)
+        .envs(variables.iter().copied())
         .output()
         .unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -46,7 +55,7 @@ pub(crate) fn feed(folder: &Path, out: &Path, more: &[&str]) {
 }
 
 /// The binary: `BACKDATE_BINARY` if it is set, else the one of this build's profile.
-fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| variable("BACKDATE_BINARY").map_or_else(build, PathBuf::from))
 }

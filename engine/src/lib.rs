@@ -5,6 +5,7 @@
 //! consistent view. The engine knows nothing of any simulator: what differs between worlds sits
 //! behind [`ports`].
 
+pub mod adapters;
 pub mod domain;
 pub mod ports;
 pub mod runtime;

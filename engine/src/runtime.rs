@@ -1,9 +1,14 @@
 //! Composition: which services an instance runs, and the knobs that capacity planning turns.
 
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::records::named;
 use crate::ports::Ports;
+use crate::ports::clock::Clock;
 use crate::ports::host::Host;
 use crate::services::instance::Instance;
 use crate::services::{
@@ -43,7 +48,8 @@ pub struct Knobs {
     pub outbox_poll_ms: u64,
     /// Events that are published in one transaction.
     pub outbox_batch: u32,
-    /// Lanes of the outbox: the most dispatchers that publish at the same time.
+    /// Lanes of the outbox, at most [`MAX_OUTBOX_LANES`]: the most dispatchers that publish at the
+    /// same time.
     pub outbox_lanes: u32,
     /// Pause of a replayer that found nothing.
     pub replay_poll_ms: u64,
@@ -110,14 +116,47 @@ impl Default for Knobs {
     }
 }
 
-/// Runs an instance of a process until it is killed.
+/// Lanes that the schema has from the start.
+pub const MAX_OUTBOX_LANES: u32 = 1_024;
+
+impl Knobs {
+    /// The knobs that no instance can work with: name, and value with what it must be.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let knobs = serde_json::to_value(self).expect("knobs are numbers by name");
+        let zeros = knobs.as_object().into_iter().flatten();
+        let zeros = zeros.filter(|(_, value)| value.as_u64() == Some(0));
+        let mut problems: Vec<_> =
+            zeros.map(|(name, _)| (name.clone(), "= 0: must be at least 1".to_owned())).collect();
+        if self.outbox_lanes > MAX_OUTBOX_LANES {
+            let wrong = format!("= {}: must be at most {MAX_OUTBOX_LANES}", self.outbox_lanes);
+            problems.push(("outbox_lanes".to_owned(), wrong));
+        }
+        problems
+    }
+}
+
+/// How often an instance that stops looks whether what runs beside it has ended.
+const STOP_POLL: Duration = Duration::from_millis(20);
+
+/// Runs an instance of a process until it is killed or asked to stop; then it ends after the batch
+/// in hand, and nothing of it runs any more.
 pub async fn run<P: Ports>(kind: ProcessKind, ports: P, knobs: Knobs) {
     let instance = |process| Instance { ports: ports.clone(), knobs: knobs.clone(), process };
     match kind {
         ProcessKind::Persistence => persistence::run(instance(persistence::PROCESS)).await,
         ProcessKind::PositionCalculator => {
-            ports.host().spawn(replayer::run(instance(replayer::PROCESS)));
+            let beside = Rc::new(Cell::new(true));
+            ports.host().spawn({
+                let (replayer, beside) = (instance(replayer::PROCESS), beside.clone());
+                async move {
+                    replayer::run(replayer).await;
+                    beside.set(false);
+                }
+            });
             position_calculator::run(instance(position_calculator::PROCESS)).await;
+            while beside.get() {
+                ports.clock().sleep(STOP_POLL).await;
+            }
         }
         ProcessKind::PriceWatcher => price_watcher::run(instance(price_watcher::PROCESS)).await,
         ProcessKind::ValuationScheduler => {

@@ -28,7 +28,10 @@ pub fn closing_block(summary: &Summary, repeat: &str) -> String {
     pairs(&mut out, "states reached", &summary.sometimes);
     claims(&mut out, summary);
     failures(&mut out, summary);
-    line(&mut out, "fingerprint", &summary.fingerprint);
+    // No two runs on real services are equal, so they have none.
+    if !summary.fingerprint.is_empty() {
+        line(&mut out, "fingerprint", &summary.fingerprint);
+    }
     line(&mut out, "repeat with", repeat);
     out
 }
@@ -48,8 +51,12 @@ fn verdict(out: &mut String, summary: &Summary) {
     };
     let Summary { scenario, seed, on, .. } = summary;
     writeln!(out, "{verdict}  {scenario}  seed {seed}  on {on}{reason}").expect("a String");
-    let mut time = format!("{:.1} s simulated", summary.sim_seconds);
-    if let Some(wall) = summary.wall_seconds {
+    let is_real = on == "real";
+    let mut time = match is_real {
+        true => format!("{:.1} s", summary.sim_seconds),
+        false => format!("{:.1} s simulated", summary.sim_seconds),
+    };
+    if let Some(wall) = summary.wall_seconds.filter(|_| !is_real) {
         let ratio = summary.sim_seconds / wall.max(1e-9);
         write!(time, " in {wall:.2} s ({ratio:.0} times as fast)").expect("a String");
     }

@@ -62,10 +62,12 @@ pub(super) fn require(fields: &[Field<'_>]) -> Result<(), Rejection> {
 /// A text.
 pub(super) fn text<'a>(field: Field<'a>) -> Result<Cow<'a, str>, Rejection> {
     let text = string(field)?;
-    if text.len() > TEXT_BYTES_MAX || text.contains('\0') {
-        return Err(Rejection::BadField);
-    }
-    Ok(text)
+    if is_storable(&text) { Ok(text) } else { Err(Rejection::BadField) }
+}
+
+/// Whether a text can be stored: PostgreSQL refuses NUL, and an index a long text.
+pub(super) fn is_storable(text: &str) -> bool {
+    text.len() <= TEXT_BYTES_MAX && !text.contains('\0')
 }
 
 /// A text of any length and content.

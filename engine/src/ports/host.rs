@@ -144,6 +144,33 @@ pub enum Signal {
     },
 }
 
+/// What an instance counts: too often to be told one by one, so metrics derive from it, logs and
+/// recordings do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Records were read (`kafka_messages_consumed_total`).
+    Consumed {
+        /// Their topic.
+        topic: Topic,
+        /// The group that reads it.
+        group: &'static str,
+        /// How many.
+        records: u64,
+    },
+    /// Events of the outbox were acknowledged by the log (`outbox_events_published_total`).
+    Published {
+        /// Their topic.
+        topic: Topic,
+        /// How many.
+        records: u64,
+    },
+    /// A key that the scheduler visits misses so many business dates (`scheduler_gap_days`).
+    Gap {
+        /// Business dates.
+        days: u32,
+    },
+}
+
 /// The host.
 ///
 /// # Implementers must
@@ -159,6 +186,15 @@ pub trait Host {
 
     /// Reports something.
     fn emit(&self, signal: Signal);
+
+    /// Counts something; a host without metrics ignores it.
+    fn measure(&self, measure: Measure) {
+        let _ = measure;
+    }
+
+    /// Whether the instance is asked to stop: its loops end after the batch in hand, and give back
+    /// what they hold.
+    fn is_stopping(&self) -> bool;
 
     /// Runs a task beside the caller; it dies with the instance.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);

@@ -100,6 +100,10 @@ pub enum LogError {
     /// Something that the implementation does not do.
     #[error("not supported: {0}")]
     Unsupported(String),
+    /// The broker refuses for a cause that a person can remove: a topic that is missing, a message
+    /// that is too large. The text names the cause and the cure.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl LogError {
@@ -145,8 +149,17 @@ pub trait LogConsumer {
     /// Commits positions; everything below is done.
     async fn commit(&mut self, positions: &[Position]) -> Result<(), LogError>;
 
-    /// Reads again from that position on (after a failure).
+    /// Reads again from that position on (after a failure). Of a partition that the member does not
+    /// have, nothing happens.
     fn seek(&mut self, position: Position);
+
+    /// Delivers no records of these partitions until they are resumed or assigned anew; the member
+    /// keeps them, and reads its others. What a paused partition delivers next is what it would
+    /// have delivered without the pause.
+    fn pause(&mut self, places: &[(Topic, u32)]);
+
+    /// Delivers records of these partitions again.
+    fn resume(&mut self, places: &[(Topic, u32)]);
 
     /// Leaves the group.
     async fn close(self);

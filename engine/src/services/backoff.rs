@@ -17,8 +17,14 @@ impl Backoff {
 
     /// Waits after one more failure.
     pub(super) async fn wait<P: Ports>(&mut self, instance: &Instance<P>) {
+        let pause_ms = self.fail(instance);
+        instance.pause(pause_ms).await;
+    }
+
+    /// Counts one more failure; how long to wait after it.
+    pub(super) fn fail<P: Ports>(&mut self, instance: &Instance<P>) -> u64 {
         let doubled = instance.knobs.retry_min_ms << self.failures.min(16);
         self.failures += 1;
-        instance.pause(doubled.min(instance.knobs.retry_max_ms)).await;
+        doubled.min(instance.knobs.retry_max_ms)
     }
 }

@@ -4,7 +4,12 @@
 //! - An offset is committed only after the effect of its record and of all before it in its
 //!   partition is durable; a failure seeks back and never skips.
 //! - One bad partition does not hold up the others: a batch that fails is done again partition by
-//!   partition, and only the one that fails waits.
+//!   partition, and only the one that fails waits, each for its own back-off. It is paused for so
+//!   long, and the member goes on polling, so that it keeps its partitions.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::ServiceError;
 use super::backoff::Backoff;
@@ -33,30 +38,35 @@ pub(super) trait Handler<P: Ports> {
     ) -> Result<Vec<(&'r Record, Rejection)>, ServiceError>;
 }
 
-/// Consumes for ever.
+/// Consumes until the instance is asked to stop.
 pub(super) async fn consume<P: Ports, H: Handler<P>>(instance: Instance<P>, handler: H) {
     let mut backoff = Backoff::default();
-    loop {
-        let error = match serve(&instance, &handler, &mut backoff).await {
-            Ok(never) => match never {},
-            Err(error) => error,
-        };
+    while !instance.is_stopping() {
+        let Err(error) = serve(&instance, &handler, &mut backoff).await else { continue };
         instance.trouble(H::GROUP, &error);
         backoff.wait(&instance).await;
     }
 }
 
-/// Consumes as one member until the log fails it.
+/// Consumes as one member until the log fails it or the instance is asked to stop.
 async fn serve<P: Ports, H: Handler<P>>(
     instance: &Instance<P>,
     handler: &H,
     backoff: &mut Backoff,
-) -> Result<std::convert::Infallible, LogError> {
+) -> Result<(), LogError> {
     let mut consumer = Consumer::join(instance, H::GROUP, H::TOPICS).await?;
     let mut producer = instance.producer().await?;
-    loop {
+    let mut waiting = Waiting::default();
+    while !instance.is_stopping() {
+        consumer.resume(&waiting.over());
         let records = match consumer.poll(instance.knobs.consumer_batch).await {
             Ok(records) => records,
+            // The member finds its broker again by itself, and may still be in its group then.
+            Err(error @ LogError::Disconnected(_)) => {
+                instance.trouble(H::GROUP, &error);
+                backoff.wait(instance).await;
+                continue;
+            }
             Err(error) => {
                 consumer.close().await;
                 return Err(error);
@@ -66,43 +76,84 @@ async fn serve<P: Ports, H: Handler<P>>(
             continue;
         }
         if let Err(error) = take(instance, handler, &mut producer, &mut consumer, &records).await {
-            instance.trouble(H::GROUP, &error);
-            if one_by_one(instance, handler, &mut producer, &mut consumer, &records).await {
-                backoff.reset();
-            } else {
-                backoff.wait(instance).await;
+            if instance.is_stopping() {
+                // What is not committed comes again, at whoever takes the partition over.
+                break;
             }
+            instance.trouble(H::GROUP, &error);
+            let both = (&mut producer, &mut consumer);
+            one_by_one(instance, handler, both, &records, &mut waiting).await;
             continue;
         }
         backoff.reset();
+        waiting.succeed(&records);
         instance.pause(instance.knobs.consumer_poll_ms).await;
     }
+    consumer.close().await;
+    Ok(())
 }
 
-/// Takes each partition of a failed batch for itself; whether all went well.
+/// Takes each partition of a failed batch for itself; those that fail wait.
 async fn one_by_one<P: Ports, H: Handler<P>>(
     instance: &Instance<P>,
     handler: &H,
-    producer: &mut Producer<'_, P>,
-    consumer: &mut Consumer<'_, P>,
+    (producer, consumer): (&mut Producer<'_, P>, &mut Consumer<'_, P>),
     records: &[Record],
-) -> bool {
+    waiting: &mut Waiting,
+) {
     let mut sorted = records.to_vec();
     sorted.sort_by_key(|r| (r.topic, r.partition, r.offset));
-    let mut well = true;
     for slice in sorted.chunk_by(|a, b| (a.topic, a.partition) == (b.topic, b.partition)) {
-        if let Err(error) = take(instance, handler, producer, consumer, slice).await {
-            instance.trouble(H::GROUP, &error);
-            let first = &slice[0];
-            consumer.seek(Position {
-                topic: first.topic,
-                partition: first.partition,
-                next_offset: first.offset,
-            });
-            well = false;
+        let Err(error) = take(instance, handler, producer, consumer, slice).await else {
+            waiting.succeed(slice);
+            continue;
+        };
+        instance.trouble(H::GROUP, &error);
+        let first = &slice[0];
+        let (topic, partition) = (first.topic, first.partition);
+        consumer.seek(Position { topic, partition, next_offset: first.offset });
+        consumer.pause(&[(topic, partition)]);
+        waiting.fail(instance, (topic, partition));
+    }
+}
+
+/// The partitions whose last batch failed. A rebalance may take one away that is noted here; if it
+/// comes back, it is read at once and waits longer if it fails again.
+#[derive(Default)]
+struct Waiting(BTreeMap<(Topic, u32), Wait>);
+
+#[derive(Default)]
+struct Wait {
+    backoff: Backoff,
+    /// Set when the back-off is over.
+    is_over: Rc<Cell<bool>>,
+}
+
+impl Waiting {
+    /// Starts the back-off of a partition.
+    fn fail<P: Ports>(&mut self, instance: &Instance<P>, place: (Topic, u32)) {
+        let wait = self.0.entry(place).or_default();
+        let pause_ms = wait.backoff.fail(instance);
+        // A flag of its own: an earlier back-off that still runs is not this one's end.
+        wait.is_over = Rc::default();
+        let (sleeper, is_over) = (instance.clone(), wait.is_over.clone());
+        instance.ports.host().spawn(async move {
+            sleeper.pause(pause_ms).await;
+            is_over.set(true);
+        });
+    }
+
+    /// The partitions whose back-off has ended since the last call.
+    fn over(&mut self) -> Vec<(Topic, u32)> {
+        let over = self.0.iter().filter(|(_, wait)| wait.is_over.replace(false));
+        over.map(|(&place, _)| place).collect()
+    }
+
+    fn succeed(&mut self, records: &[Record]) {
+        for record in records {
+            self.0.remove(&(record.topic, record.partition));
         }
     }
-    well
 }
 
 /// Effect, dead letters, offsets, in this order.
@@ -157,7 +208,7 @@ fn dead_letters<P: Ports>(
 
 /// The positions after the records.
 fn positions(records: &[Record]) -> Vec<Position> {
-    let mut ends: std::collections::BTreeMap<(Topic, u32), u64> = Default::default();
+    let mut ends: BTreeMap<(Topic, u32), u64> = Default::default();
     for record in records {
         let end = ends.entry((record.topic, record.partition)).or_default();
         *end = (*end).max(record.offset + 1);

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use crate::ports::Ports;
 use crate::ports::clock::Clock;
-use crate::ports::host::{Host, Side, Signal};
-use crate::ports::log::{Log, LogConsumer, LogError, LogProducer, NewRecord, Position, Record};
+use crate::ports::host::{Host, Measure, Side, Signal};
+use crate::ports::log::{
+    Log, LogConsumer, LogError, LogProducer, NewRecord, Position, Record, Topic,
+};
 use crate::ports::random::Random;
 use crate::ports::store::{Statement, Store, StoreError, Transaction};
 use crate::runtime::Knobs;
@@ -52,9 +54,19 @@ impl<P: Ports> Instance<P> {
         self.ports.host().emit(signal);
     }
 
+    /// Counts something.
+    pub(crate) fn measure(&self, measure: Measure) {
+        self.ports.host().measure(measure);
+    }
+
     /// Reports what was in vain.
     pub(crate) fn trouble(&self, during: &str, error: &impl std::fmt::Display) {
         self.emit(Signal::Trouble { during: during.into(), error: error.to_string() });
+    }
+
+    /// Whether the instance is asked to stop; every loop asks between two batches.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.ports.host().is_stopping()
     }
 
     /// Waits.
@@ -113,6 +125,7 @@ impl<P: Ports> Producer<'_, P> {
 pub(crate) struct Consumer<'a, P: Ports> {
     instance: &'a Instance<P>,
     inner: <P::Log as Log>::Consumer,
+    group: &'static str,
 }
 
 impl<'a, P: Ports> Consumer<'a, P> {
@@ -120,19 +133,35 @@ impl<'a, P: Ports> Consumer<'a, P> {
     pub(crate) async fn join(
         instance: &'a Instance<P>,
         group: &'static str,
-        topics: &[crate::ports::log::Topic],
+        topics: &[Topic],
     ) -> Result<Self, LogError> {
-        Ok(Self { instance, inner: instance.ports.log().consumer(group, topics).await? })
+        let inner = instance.ports.log().consumer(group, topics).await?;
+        Ok(Self { instance, inner, group })
     }
 
     /// The next records.
     pub(crate) async fn poll(&mut self, max: u32) -> Result<Vec<Record>, LogError> {
-        self.inner.poll(max as usize).await
+        let records = self.inner.poll(max as usize).await?;
+        for run in records.chunk_by(|a, b| a.topic == b.topic) {
+            let (topic, group, records) = (run[0].topic, self.group, run.len() as u64);
+            self.instance.measure(Measure::Consumed { topic, group, records });
+        }
+        Ok(records)
     }
 
     /// Commits positions.
     pub(crate) async fn commit(&mut self, positions: &[Position]) -> Result<(), LogError> {
         self.instance.call("CommitOffsets", self.inner.commit(positions)).await
+    }
+
+    /// Leaves partitions alone.
+    pub(crate) fn pause(&mut self, places: &[(Topic, u32)]) {
+        self.inner.pause(places);
+    }
+
+    /// Reads partitions again that were left alone.
+    pub(crate) fn resume(&mut self, places: &[(Topic, u32)]) {
+        self.inner.resume(places);
     }
 
     /// Reads again from there.

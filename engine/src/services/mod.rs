@@ -35,6 +35,9 @@ pub enum ServiceError {
     /// Somebody else was faster; the batch starts again.
     #[error("lost a race for {0}")]
     Raced(&'static str),
+    /// The instance is asked to stop: the rest of the batch is somebody else's.
+    #[error("the instance stops")]
+    Stopping,
 }
 
 /// The port calls of every process, in the order of a pass: each has a crash point before and one

@@ -11,7 +11,7 @@ use super::ServiceError;
 use super::backoff::Backoff;
 use super::instance::{Instance, Producer};
 use crate::ports::Ports;
-use crate::ports::host::Host;
+use crate::ports::host::{Host, Measure};
 use crate::ports::log::{Headers, NewRecord};
 use crate::ports::store::statements::{DeleteOutbox, ReadOutbox, TakeOutboxLane};
 
@@ -29,14 +29,11 @@ pub fn lane_of(key: &str, lanes: u32) -> u32 {
     (hash % u64::from(lanes.max(1))) as u32
 }
 
-/// Runs the process.
+/// Runs the process until the instance is asked to stop.
 pub(crate) async fn run<P: Ports>(instance: Instance<P>) {
     let mut backoff = Backoff::default();
-    loop {
-        let error = match serve(&instance, &mut backoff).await {
-            Ok(never) => match never {},
-            Err(error) => error,
-        };
+    while !instance.is_stopping() {
+        let Err(error) = serve(&instance, &mut backoff).await else { continue };
         instance.trouble(PROCESS, &error);
         backoff.wait(&instance).await;
     }
@@ -45,14 +42,15 @@ pub(crate) async fn run<P: Ports>(instance: Instance<P>) {
 async fn serve<P: Ports>(
     instance: &Instance<P>,
     backoff: &mut Backoff,
-) -> Result<std::convert::Infallible, ServiceError> {
+) -> Result<(), ServiceError> {
     let mut producer = instance.producer().await?;
-    loop {
+    while !instance.is_stopping() {
         if !publish(instance, &mut producer).await? {
             instance.pause(instance.knobs.outbox_poll_ms).await;
         }
         backoff.reset();
     }
+    Ok(())
 }
 
 /// Publishes the head of the lane that has waited longest; whether there was any.
@@ -78,7 +76,13 @@ async fn publish<P: Ports>(
         value: row.payload.into_bytes(),
         headers: Headers { correlation_id: row.correlation_id, producer: Some(sender.clone()) },
     });
-    producer.send(records.collect()).await?;
+    let records: Vec<NewRecord> = records.collect();
+    let runs = records.chunk_by(|a, b| a.topic == b.topic);
+    let published: Vec<_> = runs.map(|run| (run[0].topic, run.len() as u64)).collect();
+    producer.send(records).await?;
+    for (topic, records) in published {
+        instance.measure(Measure::Published { topic, records });
+    }
     session.run(DeleteOutbox { ids }).await?;
     session.commit().await?;
     Ok(true)

@@ -67,6 +67,10 @@ impl<P: Ports> Handler<P> for Valuation {
     ) -> Result<Vec<(&'r Record, Rejection)>, ServiceError> {
         let mut poison = Vec::new();
         for record in records {
+            // A batch of jobs may take longer than a stop may.
+            if instance.is_stopping() {
+                return Err(ServiceError::Stopping);
+            }
             match messages::read_valuation_required(&record.value) {
                 Ok(job) => run_job(instance, record, job).await?,
                 Err(rejection) => poison.push((record, rejection)),

@@ -50,11 +50,11 @@ pub const CALLS: &[&str] = &[
     "Commit",
 ];
 
-/// Runs the process.
+/// Runs the process until the instance is asked to stop.
 pub(crate) async fn run<P: Ports>(instance: Instance<P>) {
     let mut backoff = Backoff::default();
     let mut after: Option<Key> = None;
-    loop {
+    while !instance.is_stopping() {
         match round(&instance, &mut after).await {
             Ok(true) => backoff.reset(),
             Ok(false) => instance.pause(instance.knobs.replay_poll_ms).await,

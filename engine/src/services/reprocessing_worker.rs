@@ -44,10 +44,10 @@ pub const CALLS: &[&str] = &[
     "Commit",
 ];
 
-/// Runs the process.
+/// Runs the process until the instance is asked to stop.
 pub(crate) async fn run<P: Ports>(instance: Instance<P>) {
     let mut backoff = Backoff::default();
-    loop {
+    while !instance.is_stopping() {
         match round(&instance).await {
             Ok(true) => backoff.reset(),
             Ok(false) => instance.pause(instance.knobs.worker_poll_ms).await,

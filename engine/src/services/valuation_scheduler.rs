@@ -14,7 +14,7 @@ use crate::domain::messages::{self, ValuationRequired};
 use crate::domain::records::KeyStatus;
 use crate::domain::time::Date;
 use crate::ports::Ports;
-use crate::ports::host::Signal;
+use crate::ports::host::{Measure, Signal};
 use crate::ports::log::Topic;
 use crate::ports::store::rows::{JobKey, KeyState, OutboxRow, ValuationJobRow};
 use crate::ports::store::statements::{
@@ -44,15 +44,12 @@ pub const CALLS: &[&str] = &[
     "Commit",
 ];
 
-/// Runs the process.
+/// Runs the process until the instance is asked to stop.
 pub(crate) async fn run<P: Ports>(instance: Instance<P>) {
     let mut backoff = Backoff::default();
     let mut after: Option<Key> = None;
-    loop {
-        let error = match serve(&instance, &mut after, &mut backoff).await {
-            Ok(never) => match never {},
-            Err(error) => error,
-        };
+    while !instance.is_stopping() {
+        let Err(error) = serve(&instance, &mut after, &mut backoff).await else { continue };
         instance.trouble(PROCESS, &error);
         backoff.wait(&instance).await;
     }
@@ -62,11 +59,11 @@ async fn serve<P: Ports>(
     instance: &Instance<P>,
     after: &mut Option<Key>,
     backoff: &mut Backoff,
-) -> Result<std::convert::Infallible, ServiceError> {
-    loop {
+) -> Result<(), ServiceError> {
+    while !instance.is_stopping() {
         hand_on_triggers(instance).await?;
         for _ in 0..instance.knobs.visits_per_round {
-            if !visit(instance, after).await? {
+            if instance.is_stopping() || !visit(instance, after).await? {
                 break;
             }
         }
@@ -74,6 +71,7 @@ async fn serve<P: Ports>(
         backoff.reset();
         instance.pause(instance.knobs.scheduler_poll_ms).await;
     }
+    Ok(())
 }
 
 /// Triggers become jobs; each hand-on makes its own job, none is merged into one that runs.
@@ -125,10 +123,14 @@ async fn visit<P: Ports>(
         jobs: jobs.len() as u32,
         keys: jobs.iter().map(|job| job.keys.len() as u32).sum(),
     };
+    let gaps: Vec<u32> = progress.values().map(|facts| facts.gap_days).collect();
     if !jobs.is_empty() {
         session.run(InsertValuationJobs { jobs }).await?;
     }
     session.commit().await?;
+    for days in gaps.into_iter().filter(|days| *days > 0) {
+        instance.measure(Measure::Gap { days });
+    }
     report(instance, &before, &after, created);
     Ok(is_full || went_round)
 }

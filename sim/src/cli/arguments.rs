@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 
+use backdate_engine::runtime::ProcessKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::scenario::problem::hint;
 
 /// Version, commit, features and compiler.
 const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "\ncommit ",
     env!("BACKDATE_COMMIT"),
-    "\nfeatures none\n",
+    "\nfeatures kafka postgres system telemetry\n",
     env!("BACKDATE_RUSTC"),
 );
 
@@ -39,6 +42,10 @@ pub(super) enum Command {
     List(ListCommand),
     /// Show everything that happened to one key in a saved run.
     Trace(TraceCommand),
+    /// Make the schema and the topics that are missing in real services.
+    Migrate(MigrateCommand),
+    /// Run processes of the engine on real services.
+    Serve(ServeCommand),
 }
 
 /// What every command that runs something takes.
@@ -56,6 +63,23 @@ pub(super) struct Common {
     /// No progress.
     #[arg(long)]
     pub(super) quiet: bool,
+}
+
+/// Where real services are, for `--on real`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ServiceArguments {
+    /// The broker; otherwise `BACKDATE_KAFKA`.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) kafka: Option<String>,
+    /// The database; otherwise `BACKDATE_POSTGRES`.
+    #[arg(long, value_name = "URL")]
+    pub(super) postgres: Option<String>,
+    /// Keep topics and schema of the run.
+    #[arg(long)]
+    pub(super) keep: bool,
+    /// Name of the run's topics and schema; drawn if absent.
+    #[arg(long, value_name = "NAME")]
+    pub(super) run_id: Option<String>,
 }
 
 /// Where to run.
@@ -84,9 +108,12 @@ pub(super) struct RunCommand {
     /// Save plan, recording and summary in this folder.
     #[arg(long, value_name = "DIR")]
     pub(super) save: Option<PathBuf>,
-    /// At most so many simulated seconds a second; unlimited if absent.
+    /// At most so many simulated seconds a second; unlimited if absent. On real services: waits and
+    /// times of the scenario are divided by it.
     #[arg(long, value_name = "X", value_parser = positive)]
     pub(super) time_scale: Option<f64>,
+    #[command(flatten)]
+    pub(super) services: ServiceArguments,
     #[command(flatten)]
     pub(super) common: Common,
     /// One line an event on stdout, for `meta`.
@@ -116,6 +143,8 @@ pub(super) struct FeedCommand {
     /// A bad row ends the run.
     #[arg(long)]
     pub(super) strict: bool,
+    #[command(flatten)]
+    pub(super) services: ServiceArguments,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -167,6 +196,56 @@ pub(super) struct TraceCommand {
     /// Portfolio and security, e.g. `P00001/SP500`.
     #[arg(long, value_name = "P/S")]
     pub(super) key: String,
+}
+
+/// Where the real services are.
+#[derive(Debug, Args)]
+pub(super) struct ServicesArguments {
+    /// Configuration file (TOML); `serve --check` shows all keys.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Brokers, `HOST:PORT,...`; decides over BACKDATE_KAFKA and the file.
+    #[arg(long, value_name = "ADDRESSES")]
+    pub(super) kafka: Option<String>,
+    /// Database, `postgres://USER@HOST:PORT/DATABASE`; decides over BACKDATE_POSTGRES and the file.
+    /// The password is better given in BACKDATE_POSTGRES_PASSWORD: others see arguments.
+    #[arg(long, value_name = "URL")]
+    pub(super) postgres: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MigrateCommand {
+    #[command(flatten)]
+    pub(super) services: ServicesArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeCommand {
+    /// Processes to run, e.g. `position-calculator`; all if none is named.
+    #[arg(value_name = "PROCESS", value_parser = process)]
+    pub(super) processes: Vec<ProcessKind>,
+    #[command(flatten)]
+    pub(super) services: ServicesArguments,
+    /// Instances of each process; decides over `[instances]` of the file.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) instances: Option<u16>,
+    /// Where to serve metrics and health; decides over the file. Port 0 is a free one.
+    #[arg(long, value_name = "IP:PORT")]
+    pub(super) listen: Option<std::net::SocketAddr>,
+    /// Print the effective configuration without secrets, and run nothing.
+    #[arg(long)]
+    pub(super) check: bool,
+    /// Name of the only instance.
+    #[arg(long, hide = true)]
+    pub(super) name: Option<String>,
+    /// Take crash points from stdin, and end with it.
+    #[arg(long, hide = true)]
+    pub(super) harness: bool,
+}
+
+fn process(text: &str) -> Result<ProcessKind, String> {
+    ProcessKind::parse(text)
+        .ok_or_else(|| hint(text, ProcessKind::ALL.iter().map(|kind| kind.as_str())))
 }
 
 fn positive(text: &str) -> Result<f64, String> {

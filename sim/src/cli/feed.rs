@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use backdate_reports::summary::{RuleSummary, SCHEMA_VERSION, Summary, Verdict};
 use serde::{Deserialize, Serialize};
 
-use super::arguments::{COMMIT, FeedCommand, FeedFaults, FeedOrder};
+use super::arguments::{COMMIT, FeedCommand, FeedFaults, FeedOrder, On};
 use super::machine::Stopwatch;
-use super::run::{SUMMARY_FILE, only_simulated};
+use super::run::SUMMARY_FILE;
 use super::{Failure, create_folder, machine, progress, publish, quoted, write_file};
 use crate::cluster::ClusterConfig;
 use crate::feed::inputs::FeedInputs;
 use crate::feed::{Faults, Fed, FeedFailure, FeedOptions, Order};
+use crate::real;
 use crate::runner::exit;
 use crate::runner::outcome::{breaks_more_than_liveness, rule};
 use crate::scenario::load::overridden;
@@ -24,7 +25,6 @@ struct Settings {
 }
 
 pub(super) fn feed(command: &FeedCommand) -> Result<u8, Failure> {
-    only_simulated(command.on)?;
     let settings: Settings =
         overridden(&Settings::default(), &command.set).map_err(Failure::usage)?;
     if let Some(problem) = settings.cluster.problem() {
@@ -44,29 +44,30 @@ pub(super) fn feed(command: &FeedCommand) -> Result<u8, Failure> {
     let watch = Stopwatch::start();
     let total = inputs.records.len();
     let bar = progress::bar(command.common.quiet, total as u64);
-    let fed = crate::feed::feed(
-        inputs,
-        FeedOptions {
-            folder: &command.folder,
-            out: &command.out,
-            order: match command.order {
-                FeedOrder::Steps => Order::Steps,
-                FeedOrder::Shuffled => Order::Shuffled,
-            },
-            faults: match command.faults {
-                FeedFaults::None => Faults::None,
-                FeedFaults::Swarm => Faults::Swarm,
-            },
-            seed,
-            cluster: settings.cluster,
-            canary,
-            interrupted: &machine::INTERRUPTED,
-            progress: &mut |sim, left| {
-                bar.set_position(total.saturating_sub(left) as u64);
-                bar.set_message(format!("{:.1} s simulated", sim.seconds()));
-            },
+    let options = FeedOptions {
+        folder: &command.folder,
+        out: &command.out,
+        order: match command.order {
+            FeedOrder::Steps => Order::Steps,
+            FeedOrder::Shuffled => Order::Shuffled,
         },
-    );
+        faults: match command.faults {
+            FeedFaults::None => Faults::None,
+            FeedFaults::Swarm => Faults::Swarm,
+        },
+        seed,
+        cluster: settings.cluster,
+        canary,
+        interrupted: &machine::INTERRUPTED,
+        progress: &mut |time, left| {
+            bar.set_position(total.saturating_sub(left) as u64);
+            bar.set_message(format!("{:.1} s of the run", time.seconds()));
+        },
+    };
+    let fed = match command.on {
+        On::Sim => crate::feed::feed(inputs, options),
+        On::Real => real::feed(&machine::services(&command.services), inputs, options)?,
+    };
     bar.finish_and_clear();
     let fed = fed.map_err(|failure| match failure {
         FeedFailure::Input(_) => Failure::usage(failure),
@@ -87,10 +88,10 @@ fn summarise(fed: &Fed, command: &FeedCommand, seed: u64) -> Summary {
         verdict: Verdict::Pass,
         exit_code: exit::PASS,
         scenario: format!("feed {}", command.folder.display()),
-        on: "sim".into(),
+        on: fed.finished.on.into(),
         seed,
         commit: COMMIT.to_owned(),
-        fingerprint: format!("{:032x}", fed.finished.fingerprint),
+        fingerprint: fed.finished.fingerprint_text(),
         plan: None,
         sim_seconds: fed.finished.ended.seconds(),
         wall_seconds: None,
@@ -106,7 +107,7 @@ fn summarise(fed: &Fed, command: &FeedCommand, seed: u64) -> Summary {
         thresholds: Vec::new(),
         expectations: Vec::new(),
         fenced_producers: BTreeMap::new(),
-        notes: fed.waiting.iter().map(|(key, what)| format!("{key} waits for {what}")).collect(),
+        notes: notes(fed),
     };
     fed.finished.meters.fill(&mut summary);
     summary.exit_code = exit_code(fed, &summary);
@@ -116,8 +117,17 @@ fn summarise(fed: &Fed, command: &FeedCommand, seed: u64) -> Summary {
     summary
 }
 
+fn notes(fed: &Fed) -> Vec<String> {
+    let waiting = fed.waiting.iter().map(|(key, what)| format!("{key} waits for {what}"));
+    let failure = fed.failure.iter().map(|why| format!("could not go on: {why}"));
+    failure.chain(waiting).chain(fed.finished.notes.iter().cloned()).collect()
+}
+
 fn exit_code(fed: &Fed, summary: &Summary) -> u8 {
     let is_broken = summary.rules.iter().any(|rule| rule.violations > 0);
+    if fed.failure.is_some() {
+        return exit::ENVIRONMENT;
+    }
     match (fed.is_interrupted, fed.is_settled) {
         (true, _) => exit::INTERRUPTED,
         (_, true) if is_broken => exit::RULE,
@@ -140,6 +150,9 @@ fn repeat(command: &FeedCommand, seed: u64) -> String {
     }
     if command.faults == FeedFaults::Swarm {
         text += " --faults swarm";
+    }
+    if command.on == On::Real {
+        text += " --on real";
     }
     for change in &command.set {
         text += &format!(" --set {}", quoted(change));

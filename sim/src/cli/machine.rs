@@ -3,7 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use backdate_engine::adapters::secret::Secret;
+
 use super::Failure;
+use super::arguments::ServiceArguments;
+use crate::real::services::{self, Controls, Services};
 use crate::runner::Canary;
 
 /// Set by Ctrl-C; the runner polls it.
@@ -62,6 +66,12 @@ fn drawn() -> u64 {
     xxhash_rust::xxh3::xxh3_64(&nanos.to_le_bytes()) % 1_000_000_000
 }
 
+/// A variable of the environment; an empty one counts as absent.
+#[allow(clippy::disallowed_methods, reason = "the command line reads the environment, runs do not")]
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// The alarm that `BACKDATE_CANARY` asks for.
 #[allow(clippy::disallowed_methods, reason = "the command line reads the environment, runs do not")]
 pub(super) fn canary() -> Result<Option<Canary>, Failure> {
@@ -73,6 +83,23 @@ pub(super) fn canary() -> Result<Option<Canary>, Failure> {
         _ => Err(Failure::usage(format!(
             "BACKDATE_CANARY = {value:?}: must be `rule` or `nondeterminism`"
         ))),
+    }
+}
+
+/// The services that flags name, and else the environment.
+#[allow(clippy::disallowed_methods, reason = "the command line reads the environment, runs do not")]
+pub(super) fn services(flags: &ServiceArguments) -> Services {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let flag = |value: &Option<String>, name| value.clone().or_else(|| variable(name));
+    Services {
+        kafka: flag(&flags.kafka, services::KAFKA),
+        postgres: flag(&flags.postgres, services::POSTGRES).map(Secret::new),
+        controls: Controls {
+            kafka: variable(services::KAFKA_CONTROL),
+            postgres: variable(services::POSTGRES_CONTROL),
+        },
+        keep: flags.keep,
+        run_id: flags.run_id.clone(),
     }
 }
 

@@ -20,6 +20,7 @@ mod machine;
 mod meta;
 mod progress;
 mod run;
+mod serve;
 mod trace;
 
 use std::path::Path;
@@ -49,6 +50,8 @@ pub fn main() -> ExitCode {
         Command::Meta(command) => meta::meta(&command),
         Command::List(command) => list::list(&command),
         Command::Trace(command) => trace::trace(&command),
+        Command::Migrate(command) => serve::migrate(&command),
+        Command::Serve(command) => serve::serve(&command),
     };
     match ended {
         Ok(code) => ExitCode::from(code),
@@ -81,6 +84,15 @@ impl Failure {
     /// The machine is in the way.
     fn environment(message: impl ToString) -> Self {
         Self { code: exit::ENVIRONMENT, message: message.to_string() }
+    }
+}
+
+impl From<crate::real::RealError> for Failure {
+    fn from(error: crate::real::RealError) -> Self {
+        match error {
+            crate::real::RealError::Usage(message) => Self::usage(message),
+            crate::real::RealError::Environment(message) => Self::environment(message),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use backdate_reports::summary::Verdict;
 use super::arguments::{COMMIT, On, RunCommand};
 use super::progress::Bar;
 use super::{Failure, create_folder, machine, publish, quoted, write_file};
+use crate::real;
 use crate::runner::{self, RunError, RunOptions};
 use crate::scenario::{self, Plan};
 
@@ -17,23 +18,31 @@ pub(super) const PLAN_FILE: &str = "plan.toml";
 pub(super) const SUMMARY_FILE: &str = "summary.json";
 
 pub(super) fn run(command: &RunCommand) -> Result<u8, Failure> {
-    only_simulated(command.on)?;
     let canary = machine::canary()?;
-    let plan = plan(command)?;
+    let mut plan = plan(command)?;
+    if command.on == On::Real {
+        refuse_elsewhere(&plan)?;
+        plan = command.time_scale.map_or(plan.clone(), |by| plan.hurried(by));
+    }
     if let Some(folder) = &command.save {
         create_folder(folder)?;
         write_file(&folder.join(PLAN_FILE), &plan.to_toml())?;
     }
     machine::catch_interrupt();
-    let mut bar = Bar::new(&plan, command.common.quiet, command.time_scale);
-    let outcome = runner::run(RunOptions {
+    let hold_back = command.time_scale.filter(|_| command.on == On::Sim);
+    let mut bar = Bar::new(&plan, command.common.quiet, hold_back);
+    let options = RunOptions {
         plan: &plan,
         save: command.save.as_deref(),
         canary,
         interrupted: &machine::INTERRUPTED,
         progress: &mut |progress| bar.show(progress),
         events: command.event_lines.then(|| Box::new(print_event) as Box<dyn FnMut(&Event)>),
-    });
+    };
+    let outcome = match command.on {
+        On::Sim => runner::run(options),
+        On::Real => real::run(&machine::services(&command.services), options)?,
+    };
     let wall = bar.finish();
     let mut summary = match outcome {
         Ok(outcome) => outcome.summary,
@@ -78,14 +87,16 @@ pub(super) fn expand(path: &Path, set: &[String], seed: Option<u64>) -> Result<P
     Ok(Plan::expand(&loaded, machine::seed(seed)))
 }
 
-/// Real services are not part of this build.
-pub(super) fn only_simulated(on: On) -> Result<(), Failure> {
-    match on {
-        On::Sim => Ok(()),
-        On::Real => Err(Failure::usage(
-            "--on real: this build has the simulator only; leave it out or use --on sim",
-        )),
+/// A scenario says where it can run.
+fn refuse_elsewhere(plan: &Plan) -> Result<(), Failure> {
+    if plan.on.contains(&scenario::format::On::Real) {
+        return Ok(());
     }
+    Err(Failure::usage(format!(
+        "{} does not say that it can run on real services: run it with --on sim, or name `real` in \
+         its field `on`",
+        plan.name
+    )))
 }
 
 /// The command that repeats the run.
@@ -99,6 +110,10 @@ fn repeat(command: &RunCommand, seed: u64) -> String {
             words.extend(command.set.iter().map(|change| format!("--set {}", quoted(change))));
         }
         (None, None) => {}
+    }
+    if command.on == On::Real {
+        words.push("--on real".to_owned());
+        words.extend(command.time_scale.map(|by| format!("--time-scale {by}")));
     }
     words.join(" ")
 }

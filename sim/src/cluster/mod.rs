@@ -60,10 +60,8 @@ impl ClusterConfig {
 
     /// The first setting that no cluster can have, in words.
     pub fn problem(&self) -> Option<String> {
-        let knobs = serde_json::to_value(&self.knobs).expect("knobs are numbers by name");
-        let knobs = knobs.as_object().into_iter().flatten();
-        let zero = knobs.filter(|(_, value)| value.as_u64() == Some(0));
-        let zero = zero.map(|(name, _)| format!("cluster.knobs.{name} = 0: must be at least 1"));
+        let knobs = self.knobs.problems().into_iter();
+        let knobs = knobs.map(|(name, wrong)| format!("cluster.knobs.{name} {wrong}"));
         let idle = self.instances.iter().filter(|(_, count)| **count == 0);
         let idle =
             idle.map(|(kind, _)| format!("cluster.instances.{kind} = 0: must be at least 1"));
@@ -77,7 +75,7 @@ impl ClusterConfig {
         ];
         let rest = rest.into_iter().filter(|(wrong, _)| *wrong).map(|(_, text)| text.to_owned());
         let kafka = self.kafka.problem().map(|text| format!("cluster.kafka: {text}"));
-        zero.chain(idle).chain(rest).chain(kafka).next()
+        knobs.chain(idle).chain(rest).chain(kafka).next()
     }
 
     /// The network latency.

@@ -102,6 +102,11 @@ impl Host for SimProcess {
         self.process.record(EventKind::Signal(signal));
     }
 
+    fn is_stopping(&self) -> bool {
+        // A simulated process runs until it is killed.
+        false
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.process.spawn(task);
     }

@@ -14,9 +14,23 @@ use backdate_engine::domain::money::Amount;
 use backdate_engine::domain::records::{Costs, Fate, GLOBAL_CALENDAR, KeyStatus};
 use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::rows::{
-    EpochRow, HistoryRow, KeyState, SnapshotRow, TimelineRow, TransactionRow,
+    EpochRow, HistoryRow, KeyState, SnapshotRow, Table, TimelineRow, TransactionRow,
 };
 use backdate_reports::recording::Row;
+
+use crate::runner::Stage;
+
+/// Tables of the database that an export is made of.
+const EXPORTED: [Table; 8] = [
+    Table::PositionState,
+    Table::PositionEpochs,
+    Table::Transactions,
+    Table::PositionTimeline,
+    Table::PositionHistory,
+    Table::DailyPositionSnapshots,
+    Table::Instruments,
+    Table::BusinessDates,
+];
 
 /// The committed rows that an export is made of.
 #[derive(Debug, Default)]
@@ -33,6 +47,12 @@ pub struct Tables {
 }
 
 impl Tables {
+    /// What a stage has committed.
+    pub fn of(stage: &mut impl Stage) -> Self {
+        let letters = stage.dead_letters();
+        Self::new(stage.rows(&EXPORTED), letters.iter().map(Vec::as_slice))
+    }
+
     /// Sorts rows of the database, and messages of the dead-letter topic, by table.
     pub fn new<'d>(
         rows: impl IntoIterator<Item = Row>,

@@ -16,20 +16,20 @@ use std::time::Duration;
 
 use backdate_engine::domain::ids::Key;
 use backdate_engine::domain::time::Timestamp;
-use backdate_engine::ports::log::Topic;
-use backdate_engine::ports::store::rows::Table;
 use backdate_reports::recording::{Phase, SimTime};
+use smol_str::SmolStr;
 use thiserror::Error;
 
 use self::export::Tables;
 use self::inputs::{FeedError, FeedInputs, FeedRecord};
 use self::order::Queue;
-use self::swarm::Swarm;
 use crate::cluster::ClusterConfig;
 use crate::oracle::JudgeConfig;
-use crate::runner::Canary;
-use crate::runner::simulation::{Finished, Input, Simulation, SimulationConfig};
+use crate::runner::simulation::{Simulation, SimulationConfig};
+use crate::runner::stage::{Finished, Input, Stage};
+use crate::runner::{Canary, Observers};
 use crate::world::TaskChoice;
+use crate::world::faults::Fault;
 use crate::world::random::stream;
 
 /// How long nothing may move before a feed is given up.
@@ -38,18 +38,6 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(100);
 /// Records that are sent between two looks.
 const PER_LOOK: usize = 400;
-
-/// Tables of the database that an export is made of.
-const EXPORTED: [Table; 8] = [
-    Table::PositionState,
-    Table::PositionEpochs,
-    Table::Transactions,
-    Table::PositionTimeline,
-    Table::PositionHistory,
-    Table::DailyPositionSnapshots,
-    Table::Instruments,
-    Table::BusinessDates,
-];
 
 /// In which order records are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,44 +98,74 @@ pub struct Fed {
     pub is_settled: bool,
     /// Whether it was interrupted.
     pub is_interrupted: bool,
+    /// Why the stage could not go on, if it could not.
+    pub failure: Option<String>,
     /// Keys that wait for named missing data: the key and what is missing.
     pub waiting: Vec<(Key, String)>,
 }
 
-/// Feeds a folder that has been read.
+/// Feeds a folder that has been read to the simulated engine.
 pub fn feed(inputs: FeedInputs, options: FeedOptions<'_>) -> Result<Fed, FeedFailure> {
-    forget_steps(options.out)
-        .map_err(|error| FeedFailure::Output(options.out.to_path_buf(), error))?;
-    let judge = JudgeConfig {
-        keys_per_transaction_max: options.cluster.keys_per_transaction(),
-        must_evaluate: false,
-        ..JudgeConfig::default()
-    };
     let config = SimulationConfig {
         seed: options.seed,
         task_choice: TaskChoice::Seeded,
         start: Timestamp::from_micros(1_767_225_600_000_000),
         cluster: options.cluster.clone(),
-        judge,
     };
-    let simulation = Simulation::start(config, None, None);
-    simulation.phase(Phase::Storm);
-    let swarm = match options.faults {
-        Faults::None => Swarm::default(),
-        Faults::Swarm => swarm::start(&simulation, options.seed),
-    };
-    let mut feeder = Feeder { simulation, options, swarm, next_id: 0, is_interrupted: false };
+    let observers = Observers::unrecorded(judge(&options.cluster));
+    feed_on(Simulation::start(config, observers), inputs, options)
+}
+
+/// What a feed is judged by: whatever somebody feeds need not give each rule something to judge.
+pub fn judge(cluster: &ClusterConfig) -> JudgeConfig {
+    JudgeConfig {
+        keys_per_transaction_max: cluster.keys_per_transaction(),
+        must_evaluate: false,
+        ..JudgeConfig::default()
+    }
+}
+
+/// Faults that are to come.
+pub fn planned_faults(
+    options: &FeedOptions<'_>,
+    engine: &[SmolStr],
+    servers: &[SmolStr],
+) -> Vec<Fault> {
+    match options.faults {
+        Faults::None => Vec::new(),
+        Faults::Swarm => {
+            let drawn = swarm::draw(engine, servers, options.seed);
+            drawn.into_iter().map(|(_, fault)| fault).collect()
+        }
+    }
+}
+
+/// Feeds a folder that has been read to a stage.
+pub fn feed_on(
+    mut stage: impl Stage,
+    inputs: FeedInputs,
+    options: FeedOptions<'_>,
+) -> Result<Fed, FeedFailure> {
+    forget_steps(options.out)
+        .map_err(|error| FeedFailure::Output(options.out.to_path_buf(), error))?;
+    stage.phase(Phase::Storm);
+    if options.faults == Faults::Swarm {
+        let faults = swarm::draw(&stage.engine_processes(), &stage.servers(), options.seed);
+        stage.inject_in_turn(faults);
+    }
+    let mut feeder = Feeder { stage, options, next_id: 0, is_interrupted: false };
     let is_settled = match feeder.options.order {
         Order::Steps => feeder.in_steps(inputs.records)?,
         Order::Shuffled => feeder.shuffled(inputs.records),
     };
+    let failure = feeder.stage.failure();
     let out = feeder.options.out.to_path_buf();
-    let waiting = feeder.export(&out)?;
-    let Feeder { simulation, options, is_interrupted, .. } = feeder;
+    let waiting = if failure.is_none() { feeder.export(&out)? } else { Vec::new() };
+    let Feeder { mut stage, options, is_interrupted, .. } = feeder;
     if let Some(canary) = options.canary {
-        canary.ring(&simulation);
+        canary.ring(&mut stage);
     }
-    Ok(Fed { finished: simulation.finish(is_settled), is_settled, is_interrupted, waiting })
+    Ok(Fed { finished: stage.finish(is_settled), is_settled, is_interrupted, failure, waiting })
 }
 
 /// Removes the `step_N` folders of an earlier feed: its steps are not those of this one.
@@ -166,15 +184,14 @@ fn forget_steps(out: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-struct Feeder<'a> {
-    simulation: Simulation,
+struct Feeder<'a, S> {
+    stage: S,
     options: FeedOptions<'a>,
-    swarm: Swarm,
     next_id: u64,
     is_interrupted: bool,
 }
 
-impl Feeder<'_> {
+impl<S: Stage> Feeder<'_, S> {
     /// Sends the next step when everything is settled; whether it all did.
     fn in_steps(&mut self, records: Vec<FeedRecord>) -> Result<bool, FeedFailure> {
         let steps: BTreeSet<u32> = records.iter().map(|record| record.step).collect();
@@ -191,7 +208,8 @@ impl Feeder<'_> {
             if !self.settle(Some(step) == last) {
                 return Ok(false);
             }
-            self.export(&self.options.out.join(format!("step_{step}")))?;
+            let folder = self.options.out.join(format!("step_{step}"));
+            self.export(&folder)?;
         }
         Ok(true)
     }
@@ -206,18 +224,18 @@ impl Feeder<'_> {
     /// Sends a queue until all of it is persisted; whether it was.
     fn drain(&mut self, queue: &mut Queue) -> bool {
         let mut idle = Duration::ZERO;
-        while idle < PATIENCE && !self.is_interrupted {
-            if self.simulation.inputs_left() == 0 && self.simulation.raw_lag() == 0 {
+        while idle < PATIENCE && !self.is_over() {
+            if self.stage.inputs_left() == 0 && self.stage.raw_lag() == 0 {
                 queue.persisted();
                 if queue.is_empty() {
                     return true;
                 }
                 idle = Duration::ZERO;
             }
-            if self.simulation.inputs_left() == 0 {
+            if self.stage.inputs_left() == 0 {
                 let inputs: Vec<Input> =
                     queue.take(PER_LOOK).into_iter().map(|r| self.input(r)).collect();
-                self.simulation.send(inputs);
+                self.stage.send(inputs);
             }
             self.look();
             idle += LOOK;
@@ -230,7 +248,7 @@ impl Feeder<'_> {
         self.next_id += 1;
         Input {
             id,
-            at: self.simulation.now(),
+            at: self.stage.now(),
             topic: record.topic,
             key: record.key,
             value: Rc::from(record.value.into_bytes()),
@@ -241,23 +259,23 @@ impl Feeder<'_> {
     /// Waits until nothing is left to do; whether that came. Faults end before the last settling.
     fn settle(&mut self, is_last: bool) -> bool {
         if is_last {
-            while self.swarm.is_active() && !self.is_interrupted {
+            while self.stage.faults_left() > 0 && !self.is_over() {
                 self.look();
             }
-            self.simulation.phase(Phase::Calm);
+            self.stage.phase(Phase::Calm);
         }
         let mut idle = Duration::ZERO;
-        let mut before = self.simulation.backlog();
-        while idle < PATIENCE && !self.is_interrupted {
-            if self.simulation.is_settled() {
+        let mut before = self.stage.backlog();
+        while idle < PATIENCE && !self.is_over() {
+            if self.stage.is_settled() {
                 if is_last {
-                    self.simulation.phase(Phase::Settled);
+                    self.stage.phase(Phase::Settled);
                 }
                 return true;
             }
             self.look();
             idle += LOOK;
-            let now = self.simulation.backlog();
+            let now = self.stage.backlog();
             if now != before {
                 (before, idle) = (now, Duration::ZERO);
             }
@@ -266,18 +284,19 @@ impl Feeder<'_> {
     }
 
     fn look(&mut self) {
-        self.simulation.advance(LOOK);
-        (self.options.progress)(self.simulation.now(), self.simulation.inputs_left());
+        self.stage.advance(LOOK);
+        (self.options.progress)(self.stage.now(), self.stage.inputs_left());
         self.is_interrupted |= self.options.interrupted.load(Ordering::Relaxed);
     }
 
+    /// Whether it makes no sense to wait any longer.
+    fn is_over(&self) -> bool {
+        self.is_interrupted || self.stage.failure().is_some()
+    }
+
     /// Writes the tables; returns the keys that wait.
-    fn export(&self, folder: &Path) -> Result<Vec<(Key, String)>, FeedFailure> {
-        let cluster = self.simulation.cluster();
-        let letters: Vec<_> = cluster.kafka.disk().records(Topic::DeadLetters).collect();
-        let letters = letters.iter().map(|record| record.value.as_slice());
-        let rows = EXPORTED.iter().flat_map(|table| cluster.postgres.disk.rows(*table));
-        let tables = Tables::new(rows, letters);
+    fn export(&mut self, folder: &Path) -> Result<Vec<(Key, String)>, FeedFailure> {
+        let tables = Tables::of(&mut self.stage);
         tables.write(folder).map_err(|error| FeedFailure::Output(folder.to_path_buf(), error))?;
         Ok(tables.waiting())
     }

@@ -54,6 +54,8 @@ struct Lane {
     next: u64,
     /// What was fetched from there on.
     buffer: VecDeque<Record>,
+    /// Whether it is left alone for now.
+    is_paused: bool,
 }
 
 /// What a poll has waited for.
@@ -104,7 +106,7 @@ impl Consumer {
     fn fetch_what_is_missing(&mut self, max: usize) {
         let spec = &self.client.spec;
         let mut wanted: BTreeMap<u32, (usize, Vec<Position>)> = BTreeMap::new();
-        for (&(topic, partition), lane) in &self.lanes {
+        for (&(topic, partition), lane) in self.lanes.iter().filter(|(_, lane)| !lane.is_paused) {
             let broker = wanted.entry(spec.leader_of(topic, partition)).or_default();
             broker.0 += lane.buffer.len();
             broker.1.push(Position { topic, partition, next_offset: lane.next });
@@ -137,7 +139,8 @@ impl Consumer {
     }
 
     fn take(&mut self, max: usize) -> Vec<Record> {
-        let lengths: Vec<_> = self.lanes.values().map(|lane| lane.buffer.len()).collect();
+        let length = |lane: &Lane| if lane.is_paused { 0 } else { lane.buffer.len() };
+        let lengths: Vec<_> = self.lanes.values().map(length).collect();
         if lengths.iter().all(|&length| length == 0) {
             return Vec::new();
         }
@@ -193,6 +196,7 @@ impl Consumer {
                 let lane = |position: Position| Lane {
                     next: position.next_offset,
                     buffer: VecDeque::new(),
+                    is_paused: false,
                 };
                 let place = |position: &Position| (position.topic, position.partition);
                 self.lanes = positions.into_iter().map(|p| (place(&p), lane(p))).collect();
@@ -253,6 +257,22 @@ impl LogConsumer for Consumer {
         if let Some(lane) = lane.filter(|lane| lane.next != position.next_offset) {
             lane.next = position.next_offset;
             lane.buffer.clear();
+        }
+    }
+
+    fn pause(&mut self, places: &[Place]) {
+        for place in places {
+            if let Some(lane) = self.lanes.get_mut(place) {
+                lane.is_paused = true;
+            }
+        }
+    }
+
+    fn resume(&mut self, places: &[Place]) {
+        for place in places {
+            if let Some(lane) = self.lanes.get_mut(place) {
+                lane.is_paused = false;
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use backdate_engine::ports::store::rows::Table;
 use backdate_reports::recording::{Change, EventKind, Row};
 
-use super::simulation::Simulation;
+use super::stage::Stage;
 
 /// An alarm that must ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,22 +19,22 @@ pub enum Canary {
 
 impl Canary {
     /// Rings it at the end of a run.
-    pub fn ring(self, simulation: &Simulation) {
+    pub fn ring(self, stage: &mut impl Stage) {
         let event = match self {
-            Canary::Rule => broken_rule(simulation),
+            Canary::Rule => broken_rule(stage),
             Canary::Nondeterminism(number) => {
                 let detail = number.to_string().into();
                 EventKind::Fault { fault: "canary".into(), begins: true, detail }
             }
         };
-        simulation.control().record("canary", event);
+        stage.record("canary", event);
     }
 }
 
 /// A watermark that falls without a revision, as no engine may let it fall; where there is no key,
 /// an acknowledgement of an input that no broker has.
-fn broken_rule(simulation: &Simulation) -> EventKind {
-    let rows = simulation.cluster().postgres.disk.rows(Table::PositionState);
+fn broken_rule(stage: &impl Stage) -> EventKind {
+    let rows = stage.rows(&[Table::PositionState]);
     let Some(Row::Key(state)) = rows.into_iter().next() else {
         return EventKind::InputAcknowledged { id: u64::MAX };
     };

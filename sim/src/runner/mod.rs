@@ -1,10 +1,14 @@
-//! Driving runs: one simulation, its phases, and what it comes to.
+//! Driving runs: a stage, its phases, and what it comes to.
 
 pub mod canary;
+pub mod observers;
 pub mod outcome;
 pub mod run;
 pub mod simulation;
+pub mod stage;
 
 pub use canary::Canary;
+pub use observers::{EventObserver, Observers};
 pub use outcome::{End, Outcome, exit};
 pub use run::{Progress, RunError, RunOptions, run, run_probed};
+pub use stage::Stage;

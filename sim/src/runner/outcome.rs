@@ -7,7 +7,7 @@ use backdate_reports::summary::{
 };
 use backdate_reports::thresholds::Threshold;
 
-use super::simulation::Finished;
+use super::stage::Finished;
 use crate::oracle::RuleReport;
 use crate::scenario::plan::Plan;
 use crate::scenario::points;
@@ -50,6 +50,8 @@ pub enum End {
     },
     /// Ctrl-C.
     Interrupted,
+    /// The stage could not go on.
+    Failed(String),
 }
 
 /// What a run came to.
@@ -67,10 +69,10 @@ impl Outcome {
             verdict: Verdict::Pass,
             exit_code: exit::PASS,
             scenario: plan.name.clone(),
-            on: "sim".into(),
+            on: finished.on.into(),
             seed: plan.seed,
             commit: String::new(),
-            fingerprint: format!("{:032x}", finished.fingerprint),
+            fingerprint: finished.fingerprint_text(),
             plan: None,
             sim_seconds: finished.ended.seconds(),
             wall_seconds: None,
@@ -86,7 +88,7 @@ impl Outcome {
             thresholds: Vec::new(),
             expectations: Vec::new(),
             fenced_producers: Default::default(),
-            notes: notes(&end),
+            notes: notes(&end).into_iter().chain(finished.notes).collect(),
         };
         finished.meters.fill(&mut summary);
         if end == End::Settled {
@@ -112,6 +114,7 @@ fn exit_code(summary: &Summary, end: &End) -> u8 {
         || summary.expectations.iter().any(|expectation| !expectation.ok);
     match end {
         End::Interrupted => exit::INTERRUPTED,
+        End::Failed(_) => exit::ENVIRONMENT,
         _ if is_broken && !matches!(end, End::NotConverged { .. }) => exit::RULE,
         // What did not converge also breaks the rule of liveness; the code says which it was,
         // unless another rule broke as well.
@@ -140,6 +143,7 @@ fn notes(end: &End) -> Vec<String> {
             backlog.valuation_jobs,
         )],
         End::Interrupted => vec!["interrupted: what is known so far".into()],
+        End::Failed(why) => vec![format!("could not go on: {why}")],
         End::Settled | End::RuleBroken => Vec::new(),
     }
 }

@@ -1,25 +1,27 @@
 //! One run of a plan: warm-up, storm, calm, and what it comes to.
 
-use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backdate_reports::recording::{Phase, SimTime};
-use backdate_reports::store::RecordingWriter;
 use thiserror::Error;
 
 use super::canary::Canary;
+use super::observers::{EventObserver, Observers};
 use super::outcome::{End, Outcome};
-use super::simulation::{EventObserver, Input, Simulation, SimulationConfig};
+use super::simulation::{Simulation, SimulationConfig};
+use super::stage::{Input, Stage};
 use crate::cluster::ClusterConfig;
+use crate::feed::export::Tables;
 use crate::kafka;
 use crate::oracle::JudgeConfig;
 use crate::scenario::plan::{Plan, PlannedInput};
-use crate::world::faults::inject;
-use crate::world::{Main, Probe, Process, TaskChoice};
+use crate::world::{Probe, TaskChoice};
 
+/// Folder of the tables in the folder of a saved run.
+pub const TABLES_FOLDER: &str = "tables";
 /// Simulated time between two looks at the run.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long nothing may move in the calm before a run is given up.
@@ -73,45 +75,59 @@ pub fn run(options: RunOptions<'_>) -> Result<Outcome, RunError> {
 
 /// Runs a plan in sight of a probe; the run is the same without it.
 pub fn run_probed(options: RunOptions<'_>, probe: Option<Probe>) -> Result<Outcome, RunError> {
-    let place = || options.save.map_or_else(String::new, |folder| folder.display().to_string());
-    let recorder = options
-        .save
-        .map(RecordingWriter::create)
-        .transpose()
-        .map_err(|error| RunError::Recording(place(), error))?;
-    let place = place();
     let plan = options.plan;
+    let mut options = options;
+    let observers = observers(&mut options)?;
     let config = SimulationConfig {
         seed: plan.seed,
         task_choice: TaskChoice::Seeded,
         start: plan.start,
-        judge: JudgeConfig {
-            keys_per_transaction_max: cluster_config(plan).keys_per_transaction(),
-            ..JudgeConfig::default()
-        },
         cluster: cluster_config(plan),
     };
-    let simulation = Simulation::start(config, recorder, options.events);
+    let simulation = Simulation::start(config, observers);
     if let Some(probe) = probe {
         simulation.set_probe(probe);
     }
-    let mut driver = Driver {
-        simulation,
-        plan,
-        interrupted: options.interrupted,
-        progress: options.progress,
-        phase: Phase::Warmup,
+    perform(simulation, options)
+}
+
+/// What looks on at a run.
+pub fn observers(options: &mut RunOptions<'_>) -> Result<Observers, RunError> {
+    let judge = JudgeConfig {
+        keys_per_transaction_max: cluster_config(options.plan).keys_per_transaction(),
+        ..JudgeConfig::default()
     };
-    let end = driver.drive(options.canary);
-    let mut finished = driver.simulation.finish(end == End::Settled);
+    Observers::new(judge, options.save, options.events.take())
+        .map_err(|error| RunError::Recording(place(options.save), error))
+}
+
+/// Drives a stage through the phases of a plan.
+pub fn perform(stage: impl Stage, options: RunOptions<'_>) -> Result<Outcome, RunError> {
+    let RunOptions { plan, save, canary, interrupted, progress, .. } = options;
+    let mut driver = Driver { stage, plan, interrupted, progress, phase: Phase::Warmup };
+    let end = driver.drive(canary);
+    let mut stage = driver.stage;
+    if let Some(folder) = save
+        && !matches!(end, End::Failed(_))
+    {
+        let tables = Tables::of(&mut stage);
+        tables
+            .write(&folder.join(TABLES_FOLDER))
+            .map_err(|error| RunError::Recording(place(save), error))?;
+    }
+    let mut finished = stage.finish(end == End::Settled);
     if let Some(error) = finished.recorder_error.take() {
-        return Err(RunError::Recording(place, error));
+        return Err(RunError::Recording(place(save), error));
     }
     Ok(Outcome::new(plan, finished, end))
 }
 
+fn place(save: Option<&Path>) -> String {
+    save.map_or_else(String::new, |folder| folder.display().to_string())
+}
+
 /// The cluster of a plan.
-fn cluster_config(plan: &Plan) -> ClusterConfig {
+pub fn cluster_config(plan: &Plan) -> ClusterConfig {
     ClusterConfig {
         instances: plan.cluster.instances.clone(),
         knobs: plan.cluster.knobs.clone(),
@@ -125,26 +141,26 @@ fn cluster_config(plan: &Plan) -> ClusterConfig {
     }
 }
 
-struct Driver<'a> {
-    simulation: Simulation,
+struct Driver<'a, S> {
+    stage: S,
     plan: &'a Plan,
     interrupted: &'a AtomicBool,
     progress: &'a mut dyn FnMut(&Progress),
     phase: Phase,
 }
 
-impl Driver<'_> {
+impl<S: Stage> Driver<'_, S> {
     fn drive(&mut self, canary: Option<Canary>) -> End {
         let readers = &self.plan.readers;
         for number in 1..=readers.count {
             let every = Duration::from_millis(readers.every_ms);
-            self.simulation.add_reader(number, readers.portfolio_ids(), every);
+            self.stage.add_reader(number, readers.portfolio_ids(), every);
         }
         if let Err(end) = self.warm_up().and_then(|()| self.storm()).and_then(|()| self.calm()) {
             return end;
         }
         if let Some(canary) = canary {
-            canary.ring(&self.simulation);
+            canary.ring(&mut self.stage);
         }
         End::Settled
     }
@@ -158,9 +174,9 @@ impl Driver<'_> {
     /// Load and faults.
     fn storm(&mut self) -> Result<(), End> {
         self.begin(Phase::Storm);
-        let faults_left = self.start_faults();
-        let until = self.simulation.now() + Duration::from_millis(self.plan.phases.storm_ms);
-        while self.simulation.now() < until || faults_left.get() > 0 {
+        self.stage.inject(&self.plan.faults);
+        let until = self.stage.now() + Duration::from_millis(self.plan.phases.storm_ms);
+        while self.stage.now() < until || self.stage.faults_left() > 0 {
             self.look()?;
         }
         Ok(())
@@ -171,8 +187,8 @@ impl Driver<'_> {
         self.begin(Phase::Calm);
         self.settle(Duration::from_millis(self.plan.phases.calm_limit_ms))?;
         self.begin(Phase::Settled);
-        let until = self.simulation.now() + LAST_READS;
-        while self.simulation.now() < until {
+        let until = self.stage.now() + LAST_READS;
+        while self.stage.now() < until {
             self.look()?;
         }
         Ok(())
@@ -181,22 +197,22 @@ impl Driver<'_> {
     /// Begins a phase: its inputs are sent at their times.
     fn begin(&mut self, phase: Phase) {
         self.phase = phase;
-        self.simulation.phase(phase);
-        let start = self.simulation.now();
+        self.stage.phase(phase);
+        let start = self.stage.now();
         let inputs = self.plan.inputs.iter().filter(|input| input.phase == phase);
-        self.simulation.send(inputs.map(|input| to_input(input, start)));
+        self.stage.send(inputs.map(|input| to_input(input, start)).collect());
     }
 
     /// Waits until nothing is left to do, as long as something moves and the limit allows.
     fn settle(&mut self, limit: Duration) -> Result<(), End> {
-        let until = self.simulation.now() + limit;
-        let mut moved = self.simulation.now();
-        let mut before = (self.simulation.backlog(), self.simulation.lag());
-        while !self.simulation.is_settled() {
+        let until = self.stage.now() + limit;
+        let mut moved = self.stage.now();
+        let mut before = (self.stage.backlog(), self.stage.lag());
+        while !self.stage.is_settled() {
             self.look()?;
-            let now = self.simulation.now();
-            let backlog = (self.simulation.backlog(), self.simulation.lag());
-            if backlog != before || self.simulation.inputs_left() > 0 {
+            let now = self.stage.now();
+            let backlog = (self.stage.backlog(), self.stage.lag());
+            if backlog != before || self.stage.inputs_left() > 0 {
                 (before, moved) = (backlog, now);
             }
             if now > until || now.since(moved) > PATIENCE {
@@ -212,50 +228,26 @@ impl Driver<'_> {
 
     /// Runs on until the next look; ends where a rule broke or Ctrl-C was pressed.
     fn look(&mut self) -> Result<(), End> {
-        self.simulation.advance(LOOK);
-        let backlog = self.simulation.backlog();
+        self.stage.advance(LOOK);
+        let backlog = self.stage.backlog();
         (self.progress)(&Progress {
-            sim: self.simulation.now(),
+            sim: self.stage.now(),
             phase: self.phase,
             keys_behind: backlog.keys_behind,
             pending: backlog.outbox_events
                 + backlog.triggers
                 + backlog.reprocessing_jobs
                 + backlog.valuation_jobs
-                + self.simulation.lag(),
-            inputs_left: self.simulation.inputs_left() as u64,
+                + self.stage.lag(),
+            inputs_left: self.stage.inputs_left() as u64,
         });
         if self.interrupted.load(Ordering::Relaxed) {
             return Err(End::Interrupted);
         }
-        if self.simulation.is_violated() { Err(End::RuleBroken) } else { Ok(()) }
-    }
-
-    /// Starts the operator that injects the plan's faults; the count falls to zero as they end.
-    fn start_faults(&self) -> Rc<Cell<usize>> {
-        let left = Rc::new(Cell::new(self.plan.faults.len()));
-        if self.plan.faults.is_empty() {
-            return left;
+        if let Some(why) = self.stage.failure() {
+            return Err(End::Failed(why));
         }
-        let start = self.simulation.now();
-        let faults = self.plan.faults.clone();
-        let control = self.simulation.control().clone();
-        let counter = left.clone();
-        let main: Main = Rc::new(move |process: Process| {
-            for planned in faults.clone() {
-                let (process, control) = (process.clone(), control.clone());
-                let counter = counter.clone();
-                let at = start + Duration::from_millis(planned.at_ms);
-                process.clone().spawn(async move {
-                    process.sleep_until(at).await;
-                    inject(planned.fault, control, process).await;
-                    counter.set(counter.get() - 1);
-                });
-            }
-            Box::pin(std::future::ready(()))
-        });
-        self.simulation.control().add_process("operator", main);
-        left
+        if self.stage.is_violated() { Err(End::RuleBroken) } else { Ok(()) }
     }
 }
 

@@ -1,6 +1,6 @@
-//! A world with a cluster, its clients, its judge and its meters: what a run and a feed both drive.
+//! A world with a cluster and its clients: the stage on which everything is deterministic.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,60 +8,21 @@ use std::time::Duration;
 use backdate_engine::domain::ids::PortfolioId;
 use backdate_engine::domain::time::Timestamp;
 use backdate_engine::ports::log::{Headers, Log, LogProducer, NewRecord, Topic};
+use backdate_engine::ports::store::rows::Table;
 use backdate_engine::ports::store::statements::Backlog;
 use backdate_engine::services::query_api;
-use backdate_reports::meters::Meters;
-use backdate_reports::recording::{Event, EventKind, Phase, SimTime};
-
-use backdate_reports::store::RecordingWriter;
+use backdate_reports::recording::{EventKind, Phase, Row, SimTime};
 use smol_str::SmolStr;
 
-use crate::cluster::{Cluster, ClusterConfig};
-use crate::oracle::{Judge, JudgeConfig, RunEnd as JudgeEnd, Verdict};
-use crate::world::{
-    Control, Main, Probe, Process, RunEnd, TaskChoice, Work, World, WorldConfig, probed,
-};
-
-/// The consumer groups of the engine with their topics.
-pub const GROUPS: [(&str, &[Topic]); 4] = [
-    (
-        "persistence",
-        &[
-            Topic::RawPortfolios,
-            Topic::Instruments,
-            Topic::RawBusinessDates,
-            Topic::FxRates,
-            Topic::MarketPrices,
-            Topic::RawTransactions,
-        ],
-    ),
-    ("position-calculator", &[Topic::RawTransactionsCompleted]),
-    ("price-watcher", &[Topic::MarketPricePersisted, Topic::FxRatePersisted]),
-    ("position-valuation-calculator", &[Topic::ValuationRequired]),
-];
+use super::observers::{Observed, Observers};
+use super::stage::{Finished, GROUPS, Input, Stage, is_done};
+use crate::cluster::{Cluster, ClusterConfig, POSTGRES};
+use crate::scenario::plan::PlannedFault;
+use crate::world::faults::{Fault, KillSessions, inject};
+use crate::world::{Control, Main, Probe, Process, TaskChoice, World, WorldConfig};
 
 /// Records that the client sends at once at the most.
 const CLIENT_BATCH: usize = 500;
-
-/// Is shown every event.
-pub type EventObserver = Box<dyn FnMut(&Event)>;
-
-/// An input with the time at which the client is to send it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Input {
-    /// Number of the input.
-    pub id: u64,
-    /// When.
-    pub at: SimTime,
-    /// Topic.
-    pub topic: Topic,
-    /// Message key.
-    pub key: SmolStr,
-    /// Payload.
-    pub value: Rc<[u8]>,
-    /// Header.
-    pub correlation_id: Option<SmolStr>,
-}
 
 /// What a simulation is made of.
 pub struct SimulationConfig {
@@ -73,35 +34,6 @@ pub struct SimulationConfig {
     pub start: Timestamp,
     /// The cluster.
     pub cluster: ClusterConfig,
-    /// The judge.
-    pub judge: JudgeConfig,
-}
-
-/// What looks on.
-struct Observers {
-    judge: Judge,
-    meters: Meters,
-    recorder: Option<RecordingWriter>,
-    recorder_error: Option<std::io::Error>,
-    lines: Option<EventObserver>,
-    probe: Option<Probe>,
-}
-
-impl Observers {
-    fn observe(&mut self, event: &Event) {
-        let probe = self.probe.as_ref();
-        probed(probe, Work::Judge, || self.judge.observe(event));
-        probed(probe, Work::Meters, || self.meters.observe(event));
-        if let Some(recorder) = &mut self.recorder
-            && let Err(error) = probed(probe, Work::Recorder, || recorder.write(event))
-        {
-            self.recorder_error = Some(error);
-            self.recorder = None;
-        }
-        if let Some(lines) = &mut self.lines {
-            lines(event);
-        }
-    }
 }
 
 /// The inputs that the client still has to send.
@@ -119,39 +51,14 @@ pub struct Simulation {
     outbound: Rc<RefCell<Outbound>>,
     /// None once the simulation has ended.
     observers: Rc<RefCell<Option<Observers>>>,
-}
-
-/// What is left of a simulation.
-pub struct Finished {
-    /// What the rules say.
-    pub verdict: Verdict,
-    /// What was measured.
-    pub meters: Meters,
-    /// Hash over everything that happened.
-    pub fingerprint: u128,
-    /// Simulated time at the end.
-    pub ended: SimTime,
-    /// Share of the time that each process was occupied.
-    pub utilisation: BTreeMap<String, f64>,
-    /// The recording could not be written.
-    pub recorder_error: Option<std::io::Error>,
+    /// Faults that are under way or still to come.
+    faults: Rc<Cell<usize>>,
 }
 
 impl Simulation {
     /// Starts a cluster in a new world.
-    pub fn start(
-        config: SimulationConfig,
-        recorder: Option<RecordingWriter>,
-        lines: Option<EventObserver>,
-    ) -> Self {
-        let observers = Rc::new(RefCell::new(Some(Observers {
-            judge: Judge::new(config.judge),
-            meters: Meters::new(),
-            recorder,
-            recorder_error: None,
-            lines,
-            probe: None,
-        })));
+    pub fn start(config: SimulationConfig, observers: Observers) -> Self {
+        let observers = Rc::new(RefCell::new(Some(observers)));
         let sink = observers.clone();
         let world_config = WorldConfig {
             seed: config.seed,
@@ -169,92 +76,16 @@ impl Simulation {
         let cluster = Cluster::start(&control, config.cluster);
         let outbound = Rc::new(RefCell::new(Outbound::default()));
         control.add_process("client-1", client_main(cluster.clone(), outbound.clone()));
-        Self { world, control, cluster, outbound, observers }
+        let faults = Rc::default();
+        Self { world, control, cluster, outbound, observers, faults }
     }
 
     /// Tells a probe from now on what the machine is busy with.
     pub fn set_probe(&self, probe: Probe) {
         if let Some(observers) = self.observers.borrow_mut().as_mut() {
-            observers.probe = Some(probe.clone());
+            observers.set_probe(probe.clone());
         }
         self.world.set_probe(probe);
-    }
-
-    /// Runs for that long.
-    pub fn advance(&mut self, duration: Duration) -> RunEnd {
-        let until = self.world.now() + duration;
-        self.world.run_until(until)
-    }
-
-    /// Simulated time.
-    pub fn now(&self) -> SimTime {
-        self.world.now()
-    }
-
-    /// Faults and processes.
-    pub fn control(&self) -> &Control {
-        &self.control
-    }
-
-    /// The cluster.
-    pub fn cluster(&self) -> &Cluster {
-        &self.cluster
-    }
-
-    /// Hands inputs to the client, in the order of their times.
-    pub fn send(&self, inputs: impl IntoIterator<Item = Input>) {
-        self.outbound.borrow_mut().queue.extend(inputs);
-    }
-
-    /// Inputs that are not acknowledged.
-    pub fn inputs_left(&self) -> usize {
-        let outbound = self.outbound.borrow();
-        outbound.queue.len() + outbound.unacknowledged
-    }
-
-    /// Starts a reader that polls portfolios in turn.
-    pub fn add_reader(&self, number: u32, portfolios: Rc<[PortfolioId]>, every: Duration) {
-        let name = format!("reader-{number}");
-        self.control.add_process(name, reader_main(self.cluster.clone(), portfolios, every));
-    }
-
-    /// Begins a phase.
-    pub fn phase(&self, phase: Phase) {
-        self.control.record("harness", EventKind::Phase(phase));
-    }
-
-    /// Records of a group's topics that are not committed.
-    pub fn lag(&self) -> u64 {
-        GROUPS.iter().map(|(group, topics)| self.cluster.kafka.disk().lag(group, topics)).sum()
-    }
-
-    /// Records of the raw topics that are not persisted.
-    pub fn raw_lag(&self) -> u64 {
-        let (group, topics) = GROUPS[0];
-        self.cluster.kafka.disk().lag(group, topics)
-    }
-
-    /// Work that the database knows of.
-    pub fn backlog(&self) -> Backlog {
-        self.cluster.postgres.disk.backlog()
-    }
-
-    /// Whether nothing is left to do, apart from keys that wait for named missing data.
-    pub fn is_settled(&self) -> bool {
-        let backlog = self.backlog();
-        self.inputs_left() == 0
-            && backlog.outbox_events == 0
-            && backlog.triggers == 0
-            && backlog.reprocessing_jobs == 0
-            && backlog.replays == 0
-            && backlog.valuation_jobs == 0
-            && backlog.keys_behind == 0
-            && self.lag() == 0
-    }
-
-    /// Whether a rule is broken so far.
-    pub fn is_violated(&self) -> bool {
-        self.observers.borrow().as_ref().is_some_and(|observers| observers.judge.violated())
     }
 
     /// Share of the time so far that each process was occupied, over its workers.
@@ -268,28 +99,155 @@ impl Simulation {
         self.control.busy().into_iter().map(share).filter(|(_, share)| *share > 0.0).collect()
     }
 
-    /// Ends the simulation and lets the judge speak.
-    pub fn finish(self, is_settled: bool) -> Finished {
-        let fingerprint = self.world.fingerprint();
+    fn kill_sessions(&self) -> KillSessions {
+        let server = self.cluster.postgres.control.clone();
+        Rc::new(move |process| {
+            server.kill_session(process);
+        })
+    }
+
+    fn lag_of(&self, (group, topics): (&str, &[Topic])) -> u64 {
+        self.cluster.kafka.disk().lag(group, topics)
+    }
+}
+
+impl Stage for Simulation {
+    fn advance(&mut self, duration: Duration) {
+        let until = self.world.now() + duration;
+        self.world.run_until(until);
+    }
+
+    fn now(&self) -> SimTime {
+        self.world.now()
+    }
+
+    fn phase(&mut self, phase: Phase) {
+        self.control.record("harness", EventKind::Phase(phase));
+    }
+
+    fn send(&mut self, inputs: Vec<Input>) {
+        self.outbound.borrow_mut().queue.extend(inputs);
+    }
+
+    fn inputs_left(&self) -> usize {
+        let outbound = self.outbound.borrow();
+        outbound.queue.len() + outbound.unacknowledged
+    }
+
+    fn lag(&self) -> u64 {
+        GROUPS.into_iter().map(|group| self.lag_of(group)).sum()
+    }
+
+    fn raw_lag(&self) -> u64 {
+        self.lag_of(GROUPS[0])
+    }
+
+    fn backlog(&self) -> Backlog {
+        self.cluster.postgres.disk.backlog()
+    }
+
+    fn is_settled(&self) -> bool {
+        self.inputs_left() == 0 && is_done(&self.backlog()) && self.lag() == 0
+    }
+
+    fn is_violated(&self) -> bool {
+        self.observers.borrow().as_ref().is_some_and(Observers::is_violated)
+    }
+
+    fn failure(&self) -> Option<String> {
+        None
+    }
+
+    fn add_reader(&mut self, number: u32, portfolios: Rc<[PortfolioId]>, every: Duration) {
+        let name = format!("reader-{number}");
+        self.control.add_process(name, reader_main(self.cluster.clone(), portfolios, every));
+    }
+
+    fn inject(&mut self, faults: &[PlannedFault]) {
+        if faults.is_empty() {
+            return;
+        }
+        self.faults.set(self.faults.get() + faults.len());
+        let (start, control, left) = (self.now(), self.control.clone(), self.faults.clone());
+        let kill_sessions = self.kill_sessions();
+        let faults = faults.to_vec();
+        let main: Main = Rc::new(move |process: Process| {
+            for planned in faults.clone() {
+                let (process, control) = (process.clone(), control.clone());
+                let (left, kill_sessions) = (left.clone(), kill_sessions.clone());
+                let at = start + Duration::from_millis(planned.at_ms);
+                process.clone().spawn(async move {
+                    process.sleep_until(at).await;
+                    inject(planned.fault, control, process, kill_sessions).await;
+                    left.set(left.get() - 1);
+                });
+            }
+            Box::pin(std::future::ready(()))
+        });
+        self.control.add_process("operator", main);
+    }
+
+    fn inject_in_turn(&mut self, faults: Vec<(u64, Fault)>) {
+        self.faults.set(self.faults.get() + faults.len());
+        let (control, left) = (self.control.clone(), self.faults.clone());
+        let kill_sessions = self.kill_sessions();
+        let main: Main = Rc::new(move |process: Process| {
+            let (faults, control, left) = (faults.clone(), control.clone(), left.clone());
+            let kill_sessions = kill_sessions.clone();
+            Box::pin(async move {
+                for (pause_ms, fault) in faults {
+                    process.sleep(Duration::from_millis(pause_ms)).await;
+                    let (control, process) = (control.clone(), process.clone());
+                    inject(fault, control, process, kill_sessions.clone()).await;
+                    left.set(left.get() - 1);
+                }
+            })
+        });
+        self.control.add_process("operator", main);
+    }
+
+    fn faults_left(&self) -> usize {
+        self.faults.get()
+    }
+
+    fn engine_processes(&self) -> Vec<SmolStr> {
+        self.cluster.config().engine_processes().map(|(_, name)| name).collect()
+    }
+
+    fn servers(&self) -> Vec<SmolStr> {
+        let brokers = self.cluster.kafka.brokers().map(|(name, _)| name);
+        std::iter::once(SmolStr::new(POSTGRES)).chain(brokers).collect()
+    }
+
+    fn rows(&self, tables: &[Table]) -> Vec<Row> {
+        tables.iter().flat_map(|table| self.cluster.postgres.disk.rows(*table)).collect()
+    }
+
+    fn dead_letters(&self) -> Vec<Vec<u8>> {
+        let disk = self.cluster.kafka.disk();
+        disk.records(Topic::DeadLetters).map(|record| record.value.clone()).collect()
+    }
+
+    fn record(&mut self, process: &'static str, event: EventKind) {
+        self.control.record(process, event);
+    }
+
+    fn finish(self, is_settled: bool) -> Finished {
         let ended = self.world.now();
-        let utilisation = self.utilisation();
         let observers = self.observers.borrow_mut().take();
         let observers = observers.expect("a simulation ends once");
-        let mut recorder_error = observers.recorder_error;
-        if let Some(recorder) = observers.recorder
-            && let Err(error) = recorder.finish()
-        {
-            recorder_error = Some(error);
-        }
-        let end = JudgeEnd { settled: is_settled, last: ended };
-        let verdict = observers.judge.finish(&end);
+        let fingerprint = Some(self.world.fingerprint());
+        let utilisation = self.utilisation();
+        let Observed { verdict, meters, recorder_error } = observers.finish(is_settled, ended);
         Finished {
+            on: "sim",
             verdict,
-            meters: observers.meters,
+            meters,
             fingerprint,
             ended,
             utilisation,
             recorder_error,
+            notes: Vec::new(),
         }
     }
 }

@@ -47,6 +47,8 @@ pub enum FaultKind {
     Flapping,
     /// Connections break.
     ConnectionReset,
+    /// The database ends sessions.
+    SessionKill,
 }
 
 /// The kinds by name, with what each does.
@@ -63,6 +65,7 @@ pub const KINDS: &[(&str, &str)] = &[
     ("partition_one_way", "one group does not reach another, but hears it"),
     ("flapping", "a link is cut and healed again and again"),
     ("connection_reset", "all connections between two processes break"),
+    ("session_kill", "the database ends all sessions of a process"),
 ];
 
 /// `[[faults]]`
@@ -265,6 +268,7 @@ impl FaultSpec {
             FaultKind::ConnectionReset => {
                 Fault::ConnectionReset { a: one(draw)?, b: draw.one("other", other?)? }
             }
+            FaultKind::SessionKill => Fault::SessionKill { process: one(draw)? },
         })
     }
 
@@ -296,7 +300,8 @@ impl FaultSpec {
         if needs_point && self.point.is_none() {
             return Err(("point", "is missing: `passes` and `within` belong to a point".into()));
         }
-        if self.lasts.is_some() && [K::Crash, K::RestartLoop, K::ClockJump].contains(&kind) {
+        let is_endless = [K::Crash, K::RestartLoop, K::ClockJump, K::SessionKill].contains(&kind);
+        if self.lasts.is_some() && is_endless {
             return Err(("lasts", "does nothing for this kind of fault: take it out".into()));
         }
         if self.repeat == 0 {

@@ -51,7 +51,8 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    fn on_sim() -> Vec<On> {
+    /// Where a scenario runs that does not say so.
+    pub(super) fn on_sim() -> Vec<On> {
         vec![On::Sim]
     }
 }

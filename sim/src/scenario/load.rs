@@ -73,9 +73,20 @@ pub fn overridden<T: Serialize + DeserializeOwned>(
         .map_err(|error| places.structure(&error).into())
 }
 
+/// Reads the text of a settings file, held to the same rules as a scenario, with the place of each
+/// field for complaints that follow.
+pub fn settings<T: DeserializeOwned>(path: &Path, text: &str) -> Result<(T, Places), Problems> {
+    let places = Places::of(path, text)?;
+    let table: Table = text.parse().map_err(|error| places.syntax(text, &error))?;
+    match serde_path_to_error::deserialize(Value::Table(table)) {
+        Ok(settings) => Ok((settings, places)),
+        Err(error) => Err(places.structure(&error).into()),
+    }
+}
+
 /// Where each field stands.
-#[derive(Default)]
-struct Places {
+#[derive(Debug, Default)]
+pub struct Places {
     file: String,
     lines: BTreeMap<String, usize>,
     overrides: BTreeMap<String, String>,
@@ -132,7 +143,8 @@ impl Places {
         }
     }
 
-    fn problem(&self, field: &str, message: String) -> Problem {
+    /// A complaint about a field.
+    pub fn problem(&self, field: &str, message: String) -> Problem {
         Problem { place: self.place(field), field: field.to_owned(), message }
     }
 

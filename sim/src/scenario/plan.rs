@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::expect::Expect;
-use super::format::{ClusterSpec, Workload};
+use super::format::{ClusterSpec, On, Scenario, Workload};
 use super::load::Loaded;
 use super::problem::Problem;
 use crate::workload;
@@ -44,6 +44,9 @@ pub struct Plan {
     pub seed: u64,
     /// Name of the scenario.
     pub name: String,
+    /// Where it can run.
+    #[serde(default = "Scenario::on_sim")]
+    pub on: Vec<On>,
     /// The scenario file, for the command that repeats the run.
     pub scenario: String,
     /// The wall clock at the start: the evening of the last business date.
@@ -178,6 +181,7 @@ impl Plan {
             plan_version: PLAN_VERSION,
             seed,
             name: scenario.name.clone(),
+            on: scenario.on.clone(),
             scenario: loaded.path.display().to_string(),
             start: loaded.market.evening(),
             thresholds: scenario.thresholds.clone(),
@@ -207,6 +211,21 @@ impl Plan {
                 digest: digest(&self.inputs),
                 workload: workload.clone(),
             });
+        }
+        self
+    }
+
+    /// The same plan in less time: waits, times of inputs and faults divided by that; limits stay.
+    #[must_use]
+    pub fn hurried(mut self, by: f64) -> Plan {
+        let divided = |ms: u64| (ms as f64 / by).round() as u64;
+        self.phases.storm_ms = divided(self.phases.storm_ms);
+        for input in &mut self.inputs {
+            input.at_ms = divided(input.at_ms);
+        }
+        for planned in &mut self.faults {
+            planned.at_ms = divided(planned.at_ms);
+            planned.fault.hurry(divided);
         }
         self
     }

@@ -6,8 +6,8 @@ use backdate_engine::domain::records::{CostMethod, TransactionType};
 use backdate_reports::thresholds::Threshold;
 
 use super::duration::When;
+use super::format::Scenario;
 use super::format::workload::{Weights, Workload};
-use super::format::{On, Scenario};
 use super::points;
 use super::problem::hint;
 use crate::workload::market::Market;
@@ -53,8 +53,8 @@ fn header(scenario: &Scenario, complain: &mut Complain<'_>) {
     if scenario.about.trim().is_empty() {
         complain("about", "is empty: say in one sentence what the scenario shows".into());
     }
-    if scenario.on.is_empty() || scenario.on.contains(&On::Real) {
-        complain("on", "must be [\"sim\"]: real services are not part of this build".into());
+    if scenario.on.is_empty() {
+        complain("on", "= []: name `sim`, `real` or both".into());
     }
     for (number, expression) in scenario.thresholds.iter().enumerate() {
         if let Err(why) = Threshold::parse(expression) {
@@ -73,12 +73,8 @@ fn cluster(scenario: &Scenario, complain: &mut Complain<'_>) {
     for kind in backdate_engine::runtime::ProcessKind::ALL {
         between(complain, &format!("cluster.{kind}"), cluster.instances(*kind), 1, 64);
     }
-    // Every knob is a count or a pause of at least 1; their names are those of the engine.
-    let knobs = toml::Table::try_from(&cluster.knobs).expect("knobs are plain numbers");
-    for (name, value) in &knobs {
-        if value.as_integer().is_none_or(|number| number < 1) {
-            complain(&format!("cluster.knobs.{name}"), format!("= {value}: must be at least 1"));
-        }
+    for (name, wrong) in cluster.knobs.problems() {
+        complain(&format!("cluster.knobs.{name}"), wrong);
     }
 }
 

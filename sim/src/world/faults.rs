@@ -19,7 +19,7 @@ use backdate_engine::ports::host::Side;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-pub use inject::inject;
+pub use inject::{KillSessions, inject};
 
 /// A fault. Times are simulated milliseconds; processes go by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,6 +198,15 @@ pub enum Fault {
         /// The other.
         b: SmolStr,
     },
+    /// The database ends all sessions of a process, as an operator or a pooler does.
+    ///
+    /// # The engine must survive
+    /// transactions that are gone in the middle, commits whose outcome is unknown, and connections
+    /// that are dead when they are next used.
+    SessionKill {
+        /// Whose.
+        process: SmolStr,
+    },
 }
 
 impl Fault {
@@ -217,6 +226,7 @@ impl Fault {
             Fault::PartitionOneWay { .. } => "partition_one_way",
             Fault::Flapping { .. } => "flapping",
             Fault::ConnectionReset { .. } => "connection_reset",
+            Fault::SessionKill { .. } => "session_kill",
         }
     }
 
@@ -230,13 +240,34 @@ impl Fault {
             | Fault::ClockSkew { process, .. }
             | Fault::ClockDrift { process, .. }
             | Fault::ClockJump { process, .. }
-            | Fault::LatencySpike { process, .. } => vec![process],
+            | Fault::LatencySpike { process, .. }
+            | Fault::SessionKill { process } => vec![process],
             Fault::LinkDelay { a, b, .. }
             | Fault::Flapping { a, b, .. }
             | Fault::ConnectionReset { a, b } => vec![a, b],
             Fault::Partition { a, b, .. } => a.iter().chain(b).collect(),
             Fault::PartitionOneWay { from, to, .. } => from.iter().chain(to).collect(),
         }
+    }
+
+    /// Changes all its waits.
+    pub fn hurry(&mut self, wait: impl Fn(u64) -> u64) {
+        let waits = match self {
+            Fault::Crash { down_ms, .. } => vec![down_ms],
+            Fault::CrashAtPoint { within_ms, down_ms, .. } => vec![within_ms, down_ms],
+            Fault::Pause { for_ms, .. }
+            | Fault::ClockSkew { for_ms, .. }
+            | Fault::ClockDrift { for_ms, .. }
+            | Fault::LinkDelay { for_ms, .. }
+            | Fault::LatencySpike { for_ms, .. }
+            | Fault::Partition { for_ms, .. }
+            | Fault::PartitionOneWay { for_ms, .. } => vec![for_ms],
+            Fault::RestartLoop { up_ms, down_ms, .. } => vec![up_ms, down_ms],
+            Fault::ClockJump { every_ms, .. } => vec![every_ms],
+            Fault::Flapping { cut_ms, whole_ms, .. } => vec![cut_ms, whole_ms],
+            Fault::ConnectionReset { .. } | Fault::SessionKill { .. } => Vec::new(),
+        };
+        waits.into_iter().for_each(|ms| *ms = wait(*ms));
     }
 
     /// How long it lasts at most.
@@ -258,7 +289,7 @@ impl Fault {
             Fault::Flapping { times, cut_ms, whole_ms, .. } => {
                 u64::from(*times) * (cut_ms + whole_ms)
             }
-            Fault::ConnectionReset { .. } => 0,
+            Fault::ConnectionReset { .. } | Fault::SessionKill { .. } => 0,
         })
     }
 }

@@ -275,6 +275,12 @@ pub fn business_date(value: &[u8]) -> Result<Versioned<BusinessDate>, Rejection>
     })
 }
 
+/// The header `correlation_id`, if it can be stored. It is only a label: what bears one that cannot
+/// is as good as without it, and must be neither refused nor tried for ever.
+pub fn correlation_id(header: Option<&SmolStr>) -> Option<SmolStr> {
+    header.filter(|text| json::is_storable(text)).cloned()
+}
+
 fn source_version(field: Field<'_>) -> Result<i64, Rejection> {
     if json::present(field) { json::integer(field) } else { Ok(0) }
 }

@@ -247,6 +247,16 @@ fn read_as_anything(bytes: &[u8]) {
     let _ = business_date(bytes);
 }
 
+#[test]
+fn a_label_that_cannot_be_stored_is_absent() {
+    let label = |text: &str| correlation_id(Some(&text.into()));
+    assert_eq!(label("batch-7"), Some("batch-7".into()));
+    assert_eq!(label("batch\0"), None);
+    assert_eq!(label(&"7".repeat(512)), Some("7".repeat(512).into()));
+    assert_eq!(label(&"7".repeat(513)), None);
+    assert_eq!(correlation_id(None), None);
+}
+
 proptest! {
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {

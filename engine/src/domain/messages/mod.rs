@@ -18,8 +18,9 @@ pub use read::{
     read_transaction_completed, read_transaction_processed, read_valuation_required,
 };
 pub use write::{
-    dead_letter, price_persisted, rate_persisted, snapshots_persisted, transaction_completed,
-    transaction_processed, valuation_required,
+    DEAD_LETTER_BYTES_MAX, QUOTED_KEY_MAX, QUOTED_VALUE_MAX, dead_letter, price_persisted,
+    rate_persisted, snapshots_persisted, transaction_completed, transaction_processed,
+    valuation_required,
 };
 
 use smol_str::SmolStr;

@@ -165,6 +165,22 @@ fn a_dead_letter_keeps_what_it_came_from() {
         error: "BAD_FIELD".into(),
     };
     assert_eq!(read_dead_letter(payload.as_bytes()), Some(expected));
+    assert!(!payload.contains("value_bytes"));
     assert_eq!(read_dead_letter(b"{}"), None);
     assert_eq!(read_dead_letter(b"nothing"), None);
+}
+
+#[test]
+fn a_dead_letter_fits_whatever_it_came_from() {
+    let key = "\u{1}".repeat(QUOTED_KEY_MAX + 1);
+    for filler in [b'\x01', b'"', b'\xff', b'a'] {
+        let value = vec![filler; QUOTED_VALUE_MAX + 5];
+        let payload =
+            dead_letter("fx_rates", &key, &value, Rejection::Malformed, Timestamp::from_micros(0));
+        assert!(payload.len() + QUOTED_VALUE_MAX * 3 < DEAD_LETTER_BYTES_MAX as usize);
+        assert!(payload.ends_with(&format!(r#","value_bytes":{}}}"#, QUOTED_VALUE_MAX + 5)));
+        let letter = read_dead_letter(payload.as_bytes()).expect("a letter");
+        assert_eq!(letter.value.chars().count(), QUOTED_VALUE_MAX);
+        assert_eq!(letter.key.len(), QUOTED_KEY_MAX);
+    }
 }

@@ -188,7 +188,18 @@ pub fn snapshots_persisted(key: &Key, token: Token, from: Date, to: Date) -> Str
     })
 }
 
-/// Payload of `persistence_service.dlq`.
+/// Most bytes of a value that a dead letter quotes; with the default limits a message has fewer.
+pub const QUOTED_VALUE_MAX: usize = 1 << 20;
+
+/// Most bytes of a key that a dead letter quotes.
+pub const QUOTED_KEY_MAX: usize = 1 << 16;
+
+/// No dead letter is larger, key and headers included: JSON writes a control character in six
+/// bytes, and its record has a key of its own.
+pub const DEAD_LETTER_BYTES_MAX: u32 = 16 << 20;
+
+/// Payload of `persistence_service.dlq`. What exceeds the quotable is cut off, and `value_bytes`
+/// says how long the value was: a letter that no broker takes would stop its partition for ever.
 pub fn dead_letter(
     topic: &str,
     key: &str,
@@ -203,13 +214,17 @@ pub fn dead_letter(
         value: &'a str,
         error: &'static str,
         timestamp: Timestamp,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        value_bytes: Option<usize>,
     }
+    let is_cut = value.len() > QUOTED_VALUE_MAX;
     to_json(&Payload {
         original_topic: topic,
-        key,
-        value: &String::from_utf8_lossy(value),
+        key: &key[..key.floor_char_boundary(QUOTED_KEY_MAX)],
+        value: &String::from_utf8_lossy(&value[..value.len().min(QUOTED_VALUE_MAX)]),
         error: error.as_str(),
         timestamp: at,
+        value_bytes: is_cut.then_some(value.len()),
     })
 }
 

@@ -51,6 +51,17 @@ impl FxRate {
         Self { num, den }
     }
 
+    /// Factors of the numerator and of the denominator, for whoever stores the rate as it is.
+    pub fn parts(&self) -> ([i128; 2], [i128; 2]) {
+        (self.num, self.den)
+    }
+
+    /// A rate from its [`parts`](Self::parts); none if a factor is not above zero.
+    pub fn from_parts(num: [i128; 2], den: [i128; 2]) -> Option<Self> {
+        let is_positive = num.iter().chain(&den).all(|factor| *factor > 0);
+        is_positive.then_some(Self { num, den })
+    }
+
     /// Whether the rate is exactly one.
     pub fn is_one(&self) -> bool {
         let product = |factors: [i128; 2]| factors[0].checked_mul(factors[1]);

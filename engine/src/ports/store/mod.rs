@@ -30,10 +30,16 @@ pub enum StoreError {
     #[error("timeout (57014)")]
     Timeout,
     /// SQLSTATE 53300.
-    #[error("too many connections (53300)")]
+    #[error(
+        "too many connections (53300): raise max_connections of the server or the connection limit \
+         of the role or database, or lower postgres.connections"
+    )]
     TooManyConnections,
     /// SQLSTATE 25006, e.g. during a failover.
-    #[error("the database is read-only (25006)")]
+    #[error(
+        "the database is read-only (25006): connect to the primary, or set \
+         default_transaction_read_only to off"
+    )]
     ReadOnly,
     /// SQLSTATE 23505.
     #[error("duplicate key in {0} (23505)")]
@@ -41,6 +47,10 @@ pub enum StoreError {
     /// Something that the implementation does not do.
     #[error("not supported: {0}")]
     Unsupported(String),
+    /// The database refuses for a cause that a person can remove: a wrong password, a schema that
+    /// is too old, a full disk. The text names the cause and the cure.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl StoreError {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::ServiceError;
 use super::super::instance::Session;
 use super::super::upserts::{Effect, Working, effect};
-use super::{Incoming, News, sorted};
+use super::{Incoming, News, label, sorted};
 use crate::domain::messages;
 use crate::domain::records::{ExchangeRate, MarketPrice};
 use crate::ports::Ports;
@@ -31,7 +31,7 @@ pub(super) async fn rates<P: Ports>(
         let id = id_of(&versioned.content);
         let effect = effect(rows.get(&id).map(|r| (&r.rate, r.source_version)), versioned);
         if effect != Effect::Nothing {
-            headers.insert(id.clone(), record.headers.correlation_id.clone());
+            headers.insert(id.clone(), label(record));
             let rate = versioned.content.clone();
             rows.set(id, RateRow { rate, source_version: versioned.source_version }, effect);
         }
@@ -67,7 +67,7 @@ pub(super) async fn prices<P: Ports>(
         let id = id_of(&versioned.content);
         let effect = effect(rows.get(&id).map(|r| (&r.price, r.source_version)), versioned);
         if effect != Effect::Nothing {
-            headers.insert(id.clone(), record.headers.correlation_id.clone());
+            headers.insert(id.clone(), label(record));
             let price = versioned.content.clone();
             rows.set(id, PriceRow { price, source_version: versioned.source_version }, effect);
         }

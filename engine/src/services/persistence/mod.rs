@@ -176,6 +176,11 @@ fn read(records: &[Record]) -> Batch<'_> {
     b
 }
 
+/// The label that a message's rows and events bear.
+fn label(record: &Record) -> Option<SmolStr> {
+    intake::correlation_id(record.headers.correlation_id.as_ref())
+}
+
 /// Distinct items in order: the order in which every instance locks.
 fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
     items.collect::<std::collections::BTreeSet<T>>().into_iter().collect()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::ServiceError;
 use super::super::instance::Session;
 use super::super::upserts::{Effect, Working, effect};
-use super::{Incoming, News, sorted};
+use super::{Incoming, News, label, sorted};
 use crate::domain::ids::{Key, TransactionId};
 use crate::domain::intake::Rejection;
 use crate::domain::messages;
@@ -48,7 +48,7 @@ pub(super) async fn store<'r, P: Ports>(
         let row = TransactionRow {
             transaction: versioned.content.clone(),
             source_version: versioned.source_version,
-            correlation_id: record.headers.correlation_id.clone(),
+            correlation_id: label(record),
         };
         rows.set(id, row, effect);
     }

@@ -233,6 +233,48 @@ fn seeking_back_reads_again() {
 }
 
 #[test]
+fn a_paused_partition_waits_and_skips_nothing_while_the_others_go_on() {
+    let mut bench = Bench::new(14, 1, 2);
+    bench.writer("writer", 40, 0);
+    bench.run(2_000);
+    let (cluster, seen) = (bench.cluster.clone(), bench.seen.clone());
+    let main = move |process: Process| {
+        let (client, seen) = (cluster.client(process.clone()), seen.clone());
+        async move {
+            let mut consumer = client.consumer(GROUP, &[TOPIC]).await.expect("no request yet");
+            let mut is_first = true;
+            loop {
+                if process.now() >= SimTime(20_000_000_000) {
+                    consumer.resume(&[(TOPIC, 0)]);
+                }
+                let mut is_sought = false;
+                for record in consumer.poll(4).await.expect("no faults") {
+                    let (topic, partition) = (record.topic, record.partition);
+                    if partition == 0 && std::mem::take(&mut is_first) {
+                        let next_offset = record.offset;
+                        consumer.seek(Position { topic, partition, next_offset });
+                        consumer.pause(&[(topic, partition)]);
+                        is_sought = true;
+                    }
+                    if partition == 0 && is_sought {
+                        continue;
+                    }
+                    seen.records.borrow_mut().push((process.name().to_owned(), record));
+                }
+            }
+        }
+    };
+    bench.control.add_process("reader", Rc::new(move |process| Box::pin(main(process))));
+    bench.run(19_000);
+    let partitions = || -> Vec<u32> {
+        bench.seen.records.borrow().iter().map(|(_, record)| record.partition).collect()
+    };
+    assert!(!partitions().is_empty() && !partitions().contains(&0));
+    bench.run(23_000);
+    assert_eq!(sorted(bench.values(None)), all(40));
+}
+
+#[test]
 fn a_position_behind_the_end_is_refused_loudly() {
     let mut bench = Bench::new(13, 1, 1);
     bench.writer("writer", 3, 0);

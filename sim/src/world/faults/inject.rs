@@ -1,14 +1,19 @@
 //! How each fault is done to the world and taken back.
 
+use std::rc::Rc;
+
 use backdate_reports::recording::{CrashCause, EventKind};
 use smol_str::{SmolStr, format_smolstr};
 
 use super::super::{Control, CrashPointPlan, Process, sync};
 use super::{Fault, millis};
 
+/// Ends all sessions that a process has with the database, which is no part of the world itself.
+pub type KillSessions = Rc<dyn Fn(&str)>;
+
 /// Begins a fault, waits until it is over and ends it. The process is the one that injects, not the
 /// one that suffers. If the future is dropped, the fault stays; [`Control::calm`] ends those.
-pub async fn inject(fault: Fault, control: Control, process: Process) {
+pub async fn inject(fault: Fault, control: Control, process: Process, kill_sessions: KillSessions) {
     let whom: Vec<&str> = fault.processes().into_iter().map(SmolStr::as_str).collect();
     let detail = format_smolstr!("{}", whom.join(" "));
     let note = |begins| {
@@ -33,6 +38,7 @@ pub async fn inject(fault: Fault, control: Control, process: Process) {
         | Fault::PartitionOneWay { .. }
         | Fault::Flapping { .. }
         | Fault::ConnectionReset { .. } => break_network(&fault, &control, &process).await,
+        Fault::SessionKill { process } => kill_sessions(process),
     }
     note(false);
 }

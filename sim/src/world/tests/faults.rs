@@ -76,7 +76,7 @@ fn suffer(fault: &Fault) -> (Seen, Vec<(u64, bool)>, u32) {
     };
     async fn chaos(process: Process, (control, fault): (Control, Fault)) {
         process.sleep(ms(1_000)).await;
-        inject(fault, control, process).await;
+        inject(fault, control, process, Rc::new(|_: &str| ())).await;
     }
     let seen = Rc::default();
     let mut world = World::new(config(1), Box::new(sink));

@@ -85,6 +85,14 @@ macro_rules! any_statement {
         macro_rules! for_each_statement {
             ($callback:path) => { $callback! { $($name),+ } };
         }
+
+        /// The same for this crate, where an exported macro has no path.
+        #[cfg(feature = "postgres")]
+        macro_rules! each_statement {
+            ($callback:ident) => { $callback! { $($name),+ } };
+        }
+        #[cfg(feature = "postgres")]
+        pub(crate) use each_statement;
     };
 }
 

@@ -1,0 +1,266 @@
+//! What a fold reads and writes beside timelines: inputs, history, lots, epochs and replays of
+//! keys.
+
+use sqlx::{Error, PgConnection};
+
+use super::super::columns::{
+    history_columns, instrument_columns, lot_columns, portfolio_columns, replay_columns,
+    transaction_columns,
+};
+use super::{Bind, Run, done, rows, sql};
+use crate::domain::ids::{Epoch, Key};
+use crate::domain::records::Place;
+use crate::ports::store::rows::{
+    EpochRow, HistoryRow, InstrumentRow, LotRow, PortfolioRow, ReplayRow, TransactionRow,
+};
+use crate::ports::store::statements::{
+    DeleteHistory, DeleteLots, DeleteReplays, FindReplays, InsertHistory, PruneEpochs,
+    ReadInstruments, ReadLots, ReadPortfolios, ReadReplays, ReadTransactions, ResetLots,
+    UpsertEpochs, UpsertLots, UpsertReplays,
+};
+
+impl Run for ReadTransactions {
+    async fn run(self, connection: &mut PgConnection) -> Result<Vec<TransactionRow>, Error> {
+        let text = concat!(
+            "SELECT ",
+            transaction_columns!(),
+            " FROM transactions WHERE transaction_id = ANY($1) ORDER BY transaction_id"
+        );
+        rows(sql(text).each(&self.ids, |id| id), connection).await
+    }
+}
+
+impl Run for ReadPortfolios {
+    async fn run(self, connection: &mut PgConnection) -> Result<Vec<PortfolioRow>, Error> {
+        let text = concat!(
+            "SELECT ",
+            portfolio_columns!(),
+            " FROM portfolios WHERE portfolio_id = ANY($1) ORDER BY portfolio_id"
+        );
+        rows(sql(text).each(&self.ids, |id| id), connection).await
+    }
+}
+
+impl Run for ReadInstruments {
+    async fn run(self, connection: &mut PgConnection) -> Result<Vec<InstrumentRow>, Error> {
+        let text = concat!(
+            "SELECT ",
+            instrument_columns!(),
+            " FROM instruments WHERE security_id = ANY($1) ORDER BY security_id"
+        );
+        rows(sql(text).each(&self.ids, |id| id), connection).await
+    }
+}
+
+impl Run for InsertHistory {
+    async fn run(self, connection: &mut PgConnection) -> Result<(), Error> {
+        let text = concat!(
+            "INSERT INTO position_history (",
+            history_columns!(),
+            ") SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+        );
+        let rows = &self.rows;
+        let call = sql(text)
+            .keys(rows, |row: &HistoryRow| &row.key)
+            .places(rows, |row| &row.place)
+            .each(rows, |row| row.epoch)
+            .positions(rows, |row| &row.position);
+        done(call, connection).await
+    }
+}
+
+impl Run for DeleteHistory {
+    async fn run(self, connection: &mut PgConnection) -> Result<(), Error> {
+        let text = "DELETE FROM position_history h
+            USING unnest($1, $2, $3, $4) r(portfolio_id, security_id, epoch, start)
+            WHERE h.portfolio_id = r.portfolio_id AND h.security_id = r.security_id
+                AND h.epoch = r.epoch AND h.transaction_date >= r.start";
+        let ranges = &self.ranges;
+        let call = sql(text)
+            .keys(ranges, |range| &range.0)
+            .each(ranges, |range| range.1)
+            .each(ranges, |range| range.2.start());
+        done(call, connection).await
+    }
+}
+
+/// Whether a later epoch of the key, up to `k.epoch`, has been rebuilt from a date on that is not
+/// after the row's: the row is not valid any more.
+macro_rules! is_cut {
+    ($row:literal, $date:literal) => {
+        concat!(
+            "EXISTS (SELECT FROM position_epochs x
+                WHERE x.portfolio_id = ",
+            $row,
+            ".portfolio_id AND x.security_id = ",
+            $row,
+            ".security_id AND x.epoch > ",
+            $row,
+            ".epoch AND x.epoch <= k.epoch AND ",
+            $date,
+            " <= ",
+            $row
+        )
+    };
+}
+
+impl Run for PruneEpochs {
+    async fn run(self, connection: &mut PgConnection) -> Result<(), Error> {
+        // The earliest cut bounds what has to be looked at.
+        let text = concat!(
+            "WITH k AS MATERIALIZED (
+                SELECT u.portfolio, u.security, u.epoch, (
+                    SELECT min(x.from_date) FROM position_epochs x
+                    WHERE x.portfolio_id = u.portfolio AND x.security_id = u.security
+                        AND x.epoch <= u.epoch) AS first_cut
+                FROM unnest($1, $2, $3) u(portfolio, security, epoch)
+            ), pruned AS (
+                DELETE FROM position_history h USING k
+                WHERE h.portfolio_id = k.portfolio AND h.security_id = k.security
+                    AND h.transaction_date >= k.first_cut::timestamp AT TIME ZONE 'UTC'
+                    AND h.epoch < k.epoch AND ",
+            is_cut!("h", "x.from_date::timestamp AT TIME ZONE 'UTC'"),
+            ".transaction_date)
+            )
+            DELETE FROM daily_position_snapshots s USING k
+            WHERE s.portfolio_id = k.portfolio AND s.security_id = k.security
+                AND s.date >= k.first_cut AND s.epoch < k.epoch AND ",
+            is_cut!("s", "x.from_date"),
+            ".date)"
+        );
+        let call =
+            sql(text).keys(&self.keys, |key: &(Key, Epoch)| &key.0).each(&self.keys, |key| key.1);
+        done(call, connection).await
+    }
+}
+
+impl Run for ReadLots {
+    async fn run(self, connection: &mut PgConnection) -> Result<Vec<LotRow>, Error> {
+        let text = concat!(
+            "SELECT ",
+            lot_columns!(),
+            " FROM position_lots
+            WHERE (portfolio_id, security_id) IN (SELECT * FROM unnest($1, $2))
+            ORDER BY portfolio_id, security_id, transaction_date, place_rank, transaction_id"
+        );
+        rows(sql(text).keys(&self.keys, |key| key), connection).await
+    }
+}
+
+impl Run for DeleteLots {
+    async fn run(self, connection: &mut PgConnection) -> Result<(), Error> {
+        let text = "DELETE FROM position_lots
+            WHERE (portfolio_id, security_id, transaction_date, place_rank, transaction_id) IN (
+                SELECT * FROM unnest($1, $2, $3, $4, $5))";
+        let lots = &self.lots;
+        let call = sql(text).keys(lots, |lot| &lot.0).places(lots, |lot: &(_, Place)| &lot.1);
+        done(call, connection).await
+    }
+}
+
+impl Run for ResetLots {
+    async fn run(self, connection: &mut PgConnection) -> Result<(), Error> {
+        let text = "DELETE FROM position_lots
+            WHERE (portfolio_id, security_id) IN (SELECT * FROM unnest($1, $2))";
+        done(sql(text).keys(&self.keys, |key| key), connection).await
+    }
+}
+
+impl Run for UpsertLots {
+    async fn run(self, connection: &mut PgConnection) -> Result<(), Error> {
+        let text = concat!(
+            "INSERT INTO position_lots (",
+            lot_columns!(),
+            ") SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
+            ON CONFLICT (portfolio_id, security_id, transaction_date, place_rank, transaction_id)
+            DO UPDATE SET quantity = excluded.quantity, cost = excluded.cost,
+                cost_local = excluded.cost_local"
+        );
+        let rows = &self.rows;
+        let call = sql(text)
+            .keys(rows, |row: &LotRow| &row.key)
+            .places(rows, |row| &row.lot.opened)
+            .each(rows, |row| row.lot.quantity)
+            .each(rows, |row| row.lot.cost)
+            .each(rows, |row| row.lot.cost_local);
+        done(call, connection).await
+    }
+}
+
+impl Run for UpsertEpochs {
+    async fn run(self, connection: &mut PgConnection) -> Result<(), Error> {
+        let text = "INSERT INTO position_epochs AS old
+                (portfolio_id, security_id, epoch, from_date)
+            SELECT * FROM unnest($1, $2, $3, $4)
+            ON CONFLICT (portfolio_id, security_id, epoch) DO UPDATE
+            SET from_date = LEAST(old.from_date, excluded.from_date)";
+        let rows = &self.rows;
+        let call = sql(text)
+            .keys(rows, |row: &EpochRow| &row.key)
+            .each(rows, |row| row.epoch)
+            .each(rows, |row| row.from_date);
+        done(call, connection).await
+    }
+}
+
+impl Run for ReadReplays {
+    async fn run(self, connection: &mut PgConnection) -> Result<Vec<ReplayRow>, Error> {
+        let text = concat!(
+            "SELECT ",
+            replay_columns!(),
+            " FROM replays
+            WHERE (portfolio_id, security_id) IN (SELECT * FROM unnest($1, $2))
+            ORDER BY portfolio_id, security_id"
+        );
+        rows(sql(text).keys(&self.keys, |key| key), connection).await
+    }
+}
+
+impl Run for FindReplays {
+    async fn run(self, connection: &mut PgConnection) -> Result<Vec<Key>, Error> {
+        let limit = i64::from(self.limit);
+        let call = match &self.after {
+            None => sql("SELECT portfolio_id, security_id FROM replays
+                ORDER BY portfolio_id, security_id LIMIT $1")
+            .bind(limit),
+            Some(after) => sql("SELECT portfolio_id, security_id FROM replays
+                WHERE (portfolio_id, security_id) > ($1, $2)
+                ORDER BY portfolio_id, security_id LIMIT $3")
+            .bind(&after.portfolio_id)
+            .bind(&after.security_id)
+            .bind(limit),
+        };
+        rows(call, connection).await
+    }
+}
+
+impl Run for UpsertReplays {
+    async fn run(self, connection: &mut PgConnection) -> Result<(), Error> {
+        let text = concat!(
+            "INSERT INTO replays (",
+            replay_columns!(),
+            ") SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)
+            ON CONFLICT (portfolio_id, security_id) DO UPDATE SET
+                epoch = excluded.epoch, from_date = excluded.from_date,
+                cursor_date = excluded.cursor_date, cursor_rank = excluded.cursor_rank,
+                cursor_transaction_id = excluded.cursor_transaction_id"
+        );
+        let rows = &self.rows;
+        let call = sql(text)
+            .keys(rows, |row: &ReplayRow| &row.key)
+            .each(rows, |row| row.epoch)
+            .each(rows, |row| row.from_date)
+            .each(rows, |row| row.cursor.as_ref().map(|place| place.at))
+            .each(rows, |row| row.cursor.as_ref().map(|place| i16::from(place.rank)))
+            .each(rows, |row| row.cursor.as_ref().map(|place| &place.transaction_id));
+        done(call, connection).await
+    }
+}
+
+impl Run for DeleteReplays {
+    async fn run(self, connection: &mut PgConnection) -> Result<(), Error> {
+        let text = "DELETE FROM replays
+            WHERE (portfolio_id, security_id) IN (SELECT * FROM unnest($1, $2))";
+        done(sql(text).keys(&self.keys, |key| key), connection).await
+    }
+}

@@ -1,0 +1,129 @@
+//! What is asked from outside, each answer from one snapshot of the database.
+
+use sqlx::{Error, PgConnection, Row as _};
+
+use super::super::cells::{Cells, Read};
+use super::super::columns::{history_columns, snapshot_columns};
+use super::super::types::Big;
+use super::valuation::valid_history;
+use super::{Run, rows, sql};
+use crate::domain::records::KeyStatus;
+use crate::domain::time::Timestamp;
+use crate::ports::store::rows::HistoryRow;
+use crate::ports::store::statements::{
+    Backlog, PositionRead, ReadBacklog, ReadPortfolioPositions, ReadPositionHistory,
+};
+
+impl Read for PositionRead {
+    fn read(cells: &mut Cells<'_>) -> Result<Self, Error> {
+        let key = cells.row()?;
+        let served_epoch = cells.take()?;
+        let epoch = cells.take()?;
+        let revision = cells.take()?;
+        let status = cells.named(KeyStatus::parse)?;
+        let watermark_date = cells.take()?;
+        let at: Timestamp = cells.take()?;
+        let position = cells.row()?;
+        let has_snapshot: bool = cells.take()?;
+        let snapshot = if has_snapshot { Some(cells.row()?) } else { None };
+        Ok(Self {
+            key,
+            served_epoch,
+            epoch,
+            revision,
+            status,
+            watermark_date,
+            snapshot,
+            position,
+            position_date: at.date(),
+        })
+    }
+}
+
+impl Run for ReadPortfolioPositions {
+    async fn run(self, connection: &mut PgConnection) -> Result<Vec<PositionRead>, Error> {
+        let text = concat!(
+            "SELECT k.portfolio, k.security, k.version, k.newest, k.revision, k.status,
+                k.watermark_date, h.transaction_date, h.quantity, h.cost_basis,
+                h.cost_basis_local, s.date IS NOT NULL, s.*
+            FROM (SELECT portfolio_id AS portfolio, security_id AS security,
+                    served_epoch AS version, epoch AS newest, revision, status, watermark_date
+                FROM position_state WHERE portfolio_id = $1) k
+            CROSS JOIN LATERAL (",
+            valid_history!("< COALESCE($2, 'infinity')"),
+            " ORDER BY h.transaction_date DESC, h.place_rank DESC, h.transaction_id DESC,
+                    h.epoch DESC LIMIT 1) h
+            LEFT JOIN LATERAL (SELECT ",
+            snapshot_columns!(),
+            " FROM daily_position_snapshots s
+                WHERE s.portfolio_id = k.portfolio AND s.security_id = k.security
+                    AND s.epoch <= k.version AND s.date <= COALESCE($3, 'infinity')
+                    AND NOT EXISTS (SELECT FROM position_epochs x
+                        WHERE x.portfolio_id = k.portfolio AND x.security_id = k.security
+                            AND x.epoch > s.epoch AND x.epoch <= k.version
+                            AND x.from_date <= s.date)
+                ORDER BY s.date DESC, s.epoch DESC LIMIT 1) s ON true
+            ORDER BY k.portfolio, k.security"
+        );
+        let call = sql(text)
+            .bind(&self.portfolio_id)
+            .bind(self.as_of.map(|as_of| as_of.next().start()))
+            .bind(self.as_of);
+        rows(call, connection).await
+    }
+}
+
+impl Run for ReadPositionHistory {
+    async fn run(self, connection: &mut PgConnection) -> Result<Vec<HistoryRow>, Error> {
+        let text = concat!(
+            "SELECT ",
+            history_columns!(),
+            " FROM (SELECT portfolio_id AS portfolio, security_id AS security,
+                    served_epoch AS version
+                FROM position_state WHERE portfolio_id = $1 AND security_id = $2) k
+            CROSS JOIN LATERAL (",
+            valid_history!("IS NOT NULL"),
+            ") h ORDER BY h.transaction_date, h.place_rank, h.transaction_id, h.epoch"
+        );
+        let call = sql(text).bind(&self.key.portfolio_id).bind(&self.key.security_id);
+        rows(call, connection).await
+    }
+}
+
+impl Run for ReadBacklog {
+    async fn run(self, connection: &mut PgConnection) -> Result<Backlog, Error> {
+        let text = "WITH waiting AS MATERIALIZED (
+                SELECT DISTINCT k.portfolio_id, k.security_id
+                FROM portfolio_valuation_jobs j
+                JOIN portfolio_valuation_job_keys k ON k.job_id = j.id
+                WHERE j.status = 'WAITING'
+            )
+            SELECT
+                (SELECT count(*) FROM outbox_events),
+                (SELECT count(*) FROM instrument_reprocessing_state),
+                (SELECT count(*) FROM reprocessing_jobs),
+                (SELECT count(*) FROM replays),
+                (SELECT count(*) FROM portfolio_valuation_jobs WHERE status <> 'WAITING'),
+                (SELECT count(*) FROM portfolio_valuation_jobs WHERE status = 'WAITING'),
+                (SELECT count(*) FROM position_state ps
+                    WHERE (ps.status = 'REPROCESSING' OR ps.watermark_date <> (
+                        SELECT max(business_date) FROM business_dates
+                        WHERE calendar_code = 'GLOBAL'))
+                    AND NOT EXISTS (SELECT FROM waiting w
+                        WHERE w.portfolio_id = ps.portfolio_id
+                            AND w.security_id = ps.security_id)),
+                (SELECT count(*) FROM waiting)";
+        let row = sql(text).fetch_one(connection).await?;
+        let count = |at: usize| row.try_get::<Big, _>(at).map(|count| count.0);
+        Ok(Backlog {
+            outbox_events: count(0)?,
+            triggers: count(1)?,
+            reprocessing_jobs: count(2)?,
+            replays: count(3)?,
+            valuation_jobs: count(4)?,
+            waiting_jobs: count(5)?,
+            keys_behind: count(6)?,
+            keys_waiting: count(7)?,
+        })
+    }
+}

@@ -1,0 +1,16 @@
+//! Clock, random numbers and host of an instance that runs in a process of the machine.
+//!
+//! Where the simulator decides everything from a seed, here the machine does: this is the one place
+//! of the engine that reads its clock and its randomness, and starts tasks of its runtime.
+
+mod clock;
+mod crash;
+mod host;
+mod ports;
+mod random;
+
+pub use clock::SystemClock;
+pub use crash::CrashPoints;
+pub use host::{ProcessHost, Stop};
+pub use ports::RealPorts;
+pub use random::OsRandom;

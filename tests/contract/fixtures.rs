@@ -1,0 +1,126 @@
+//! Rows for the bodies, as short as possible to write.
+
+use backdate_engine::domain::ids::{Currency, Epoch, Key, Revision, Token, TransactionId};
+use backdate_engine::domain::money::Amount;
+use backdate_engine::domain::records::{
+    BusinessDate, GLOBAL_CALENDAR, MarketPrice, Place, Position, Terms, Transaction,
+    TransactionType, ValuationStatus,
+};
+use backdate_engine::domain::time::Date;
+use backdate_engine::ports::log::Topic;
+use backdate_engine::ports::store::rows::{
+    HistoryRow, JobKey, OutboxRow, PriceRow, SnapshotRow, TransactionRow,
+};
+use backdate_engine::ports::store::statements::{LockKeys, NewValuationJob};
+use smol_str::SmolStr;
+
+pub(crate) fn key(portfolio: &str, security: &str) -> Key {
+    Key::new(portfolio, security)
+}
+
+/// Day 0 is 2024-10-04.
+pub(crate) fn date(day: i32) -> Date {
+    Date::from_days(20_000 + day)
+}
+
+pub(crate) fn price(security: &str, day: i32, units: i64, source_version: i64) -> PriceRow {
+    PriceRow {
+        price: MarketPrice {
+            security_id: security.into(),
+            price_date: date(day),
+            price: Amount::from_units(units),
+            currency: Currency::new("EUR"),
+        },
+        source_version,
+    }
+}
+
+pub(crate) fn terms(day: i32, code: &str) -> Terms {
+    Terms {
+        at: date(day).start(),
+        kind: TransactionType::Buy,
+        quantity: Amount::ONE,
+        price: Amount::ONE,
+        gross: Amount::ONE,
+        fee: Amount::ZERO,
+        accrued_interest: Amount::ZERO,
+        policy: None,
+        trade_currency: Currency::new(code),
+        currency: Currency::new(code),
+    }
+}
+
+pub(crate) fn transaction(id: &str, key: &Key, day: i32) -> TransactionRow {
+    TransactionRow {
+        transaction: Transaction {
+            transaction_id: id.into(),
+            key: key.clone(),
+            instrument_id: SmolStr::new("I"),
+            settlement_date: None,
+            terms: terms(day, "EUR"),
+        },
+        source_version: 0,
+        correlation_id: None,
+    }
+}
+
+pub(crate) fn place(id: &str, day: i32) -> Place {
+    Place::of(&TransactionId::new(id), &terms(day, "EUR"))
+}
+
+pub(crate) fn position(quantity: i64) -> Position {
+    Position { quantity: Amount::from_units(quantity), ..Position::default() }
+}
+
+pub(crate) fn history(key: &Key, id: &str, day: i32, epoch: u32, quantity: i64) -> HistoryRow {
+    HistoryRow {
+        key: key.clone(),
+        place: place(id, day),
+        epoch: Epoch(epoch),
+        position: position(quantity),
+    }
+}
+
+pub(crate) fn snapshot(key: &Key, day: i32, epoch: u32, revision: u64) -> SnapshotRow {
+    SnapshotRow {
+        key: key.clone(),
+        date: date(day),
+        epoch: Epoch(epoch),
+        revision: Revision(revision),
+        position: position(1),
+        market_price: None,
+        values: None,
+        valuation_status: ValuationStatus::Unvalued,
+    }
+}
+
+pub(crate) fn event(lane: u32, payload: &str) -> OutboxRow {
+    OutboxRow {
+        id: 0,
+        lane,
+        topic: Topic::ValuationRequired,
+        key: SmolStr::new("P"),
+        payload: payload.to_owned(),
+        correlation_id: None,
+    }
+}
+
+pub(crate) fn job(keys: &[(&Key, u32, u64)], from: i32, to: i32) -> NewValuationJob {
+    let held = |(key, epoch, revision): &(&Key, u32, u64)| JobKey {
+        key: (*key).clone(),
+        token: Token { epoch: Epoch(*epoch), revision: Revision(*revision) },
+    };
+    NewValuationJob {
+        keys: keys.iter().map(held).collect(),
+        date_from: date(from),
+        date_to: date(to),
+    }
+}
+
+pub(crate) fn business_date(day: i32) -> BusinessDate {
+    BusinessDate { calendar_code: SmolStr::new(GLOBAL_CALENDAR), business_date: date(day) }
+}
+
+pub(crate) fn lock_keys(keys: &[&Key]) -> LockKeys {
+    LockKeys { keys: keys.iter().map(|key| (*key).clone()).collect(), skip_locked: false }
+}
