@@ -1,7 +1,8 @@
 //! The integration tests, as one binary, so that the workspace is linked once.
 //!
 //! What is tested here is what no crate can test alone: the repository itself ([`tidy`]) and the
-//! binary on folders of inputs ([`feed_cases`], [`feed_model`]), and what needs a real Kafka and a
+//! binary on folders of inputs ([`feed_cases`], [`feed_model`]) and on scenarios that break rules on
+//! purpose ([`negative`]), and what needs a real Kafka and a
 //! real PostgreSQL ([`services`]), such as serving ([`serve`]), runs ([`real_runs`]) and their
 //! equality with simulated ones ([`parity`]).
 
@@ -10,6 +11,7 @@ mod feed_cases;
 mod feed_model;
 mod fuzz;
 mod kafka_adapter;
+mod negative;
 mod parity;
 mod postgres_adapter;
 mod real_runs;

@@ -65,7 +65,7 @@ impl Rule for Liveness {
     }
 
     fn finish(&mut self, end: &End<'_>, report: &mut RuleReport) {
-        report.check_end(end.settled, end, || {
+        report.check_end(end.settled || end.cut_short, end, || {
             let left = match end.mirror.busy() {
                 true => "work is pending",
                 false => "nothing is pending",

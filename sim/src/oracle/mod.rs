@@ -7,6 +7,8 @@
 //!
 //! # Invariants
 //! - A rule that a run claims and that was never evaluated breaks the run.
+//! - A run ends where a rule breaks: that it did not settle, and what was not evaluated by then,
+//!   follows from that and breaks no rule of its own.
 //! - Judging has no influence on a run.
 
 mod g01_convergence;
@@ -152,12 +154,18 @@ impl Judge {
 
     /// The verdict.
     pub fn finish(mut self, end: &RunEnd) -> Verdict {
-        let scene =
-            End { settled: end.settled, last: end.last, events: self.events, mirror: &self.mirror };
+        let cut_short = !end.settled && self.violated();
+        let scene = End {
+            settled: end.settled,
+            cut_short,
+            last: end.last,
+            events: self.events,
+            mirror: &self.mirror,
+        };
         for (report, rule) in &mut self.rules {
             rule.finish(&scene, report);
             // What did not settle cannot be compared with its end; liveness says so already.
-            let unjudgeable = report.id == RuleId::G1 && !end.settled;
+            let unjudgeable = cut_short || (report.id == RuleId::G1 && !end.settled);
             if self.must_evaluate && report.checks == 0 && !unjudgeable {
                 report.violate_at(scene.last, scene.events, || {
                     "the run claims this rule and never evaluated it".to_owned()

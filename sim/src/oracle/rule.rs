@@ -144,6 +144,8 @@ pub(super) struct Scene<'a> {
 /// The end of a run.
 pub(super) struct End<'a> {
     pub(super) settled: bool,
+    /// Whether a broken rule has ended the run.
+    pub(super) cut_short: bool,
     pub(super) last: SimTime,
     pub(super) events: u64,
     pub(super) mirror: &'a Mirror,

@@ -1,6 +1,7 @@
 //! Driving runs: a stage, its phases, and what it comes to.
 
 pub mod canary;
+mod doctor;
 pub mod observers;
 pub mod outcome;
 pub mod run;

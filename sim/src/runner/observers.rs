@@ -9,7 +9,9 @@ use backdate_reports::meters::Meters;
 use backdate_reports::recording::{Event, SimTime};
 use backdate_reports::store::RecordingWriter;
 
+use super::doctor::Doctor;
 use crate::oracle::{Judge, JudgeConfig, RunEnd, Verdict};
+use crate::scenario::edits::Edit;
 use crate::world::{Probe, Work, probed};
 
 /// Is shown every event.
@@ -23,6 +25,7 @@ pub struct Observers {
     recorder_error: Option<std::io::Error>,
     lines: Option<EventObserver>,
     probe: Option<Probe>,
+    doctor: Option<Doctor>,
 }
 
 /// What observers have to say at the end.
@@ -55,7 +58,13 @@ impl Observers {
             recorder_error: None,
             lines: None,
             probe: None,
+            doctor: None,
         }
+    }
+
+    /// Lets a doctor change what is seen.
+    pub(super) fn set_edits(&mut self, edits: &[Edit]) {
+        self.doctor = Doctor::new(edits);
     }
 
     /// Tells a probe from now on what the machine is busy with.
@@ -63,8 +72,15 @@ impl Observers {
         self.probe = Some(probe);
     }
 
-    /// Shows everybody an event.
+    /// Shows everybody an event, or what a doctor makes of it.
     pub fn observe(&mut self, event: &Event) {
+        match &mut self.doctor {
+            None => self.show(event),
+            Some(doctor) => doctor.treat(event).iter().for_each(|event| self.show(event)),
+        }
+    }
+
+    fn show(&mut self, event: &Event) {
         let probe = self.probe.as_ref();
         probed(probe, Work::Judge, || self.judge.observe(event));
         probed(probe, Work::Meters, || self.meters.observe(event));

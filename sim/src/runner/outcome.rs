@@ -178,6 +178,11 @@ fn expectations(plan: &Plan, meters: &backdate_reports::meters::Meters) -> Vec<E
         let expected = format!("stale messages of {producer} are fenced");
         list.push(ExpectationSummary { expected, seen: seen.to_string(), ok: seen > 0 });
     }
+    // A run in which a rule broke has not settled, and does not come here.
+    if let Some(rule) = plan.breaks {
+        let (expected, seen) = (format!("{rule} breaks"), "it holds".to_owned());
+        list.push(ExpectationSummary { expected, seen, ok: false });
+    }
     let died: Vec<&str> = meters.crash_points().collect();
     for text in &plan.expect.points {
         let points = points::select(text).unwrap_or_default();

@@ -97,8 +97,10 @@ pub fn observers(options: &mut RunOptions<'_>) -> Result<Observers, RunError> {
         keys_per_transaction_max: cluster_config(options.plan).keys_per_transaction(),
         ..JudgeConfig::default()
     };
-    Observers::new(judge, options.save, options.events.take())
-        .map_err(|error| RunError::Recording(place(options.save), error))
+    let mut observers = Observers::new(judge, options.save, options.events.take())
+        .map_err(|error| RunError::Recording(place(options.save), error))?;
+    observers.set_edits(&options.plan.edits);
+    Ok(observers)
 }
 
 /// Drives a stage through the phases of a plan.

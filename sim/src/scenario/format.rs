@@ -18,8 +18,10 @@ use smol_str::{SmolStr, format_smolstr};
 pub use workload::Workload;
 
 use super::duration::Millis;
+use super::edits::Edit;
 use super::expect::Expect;
 use super::faults::FaultSpec;
+use crate::oracle::RuleId;
 
 /// A scenario file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +37,9 @@ pub struct Scenario {
     /// Expressions over `summary.json`, e.g. `catch_up_seconds <= 120`.
     #[serde(default)]
     pub thresholds: Vec<String>,
+    /// The rule that must break, and no other: a test of the rule. `run` ends with 1 as ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaks: Option<RuleId>,
     /// Brokers and instances.
     #[serde(default)]
     pub cluster: ClusterSpec,
@@ -43,6 +48,9 @@ pub struct Scenario {
     /// What goes wrong.
     #[serde(default)]
     pub faults: Vec<FaultSpec>,
+    /// How what is judged is doctored, so that a rule breaks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edits: Vec<Edit>,
     /// How long.
     pub phases: Phases,
     /// What must have happened.

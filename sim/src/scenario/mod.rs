@@ -13,6 +13,7 @@
 //!   out never shifts another.
 
 pub mod duration;
+pub mod edits;
 pub mod expect;
 pub mod faults;
 pub mod format;

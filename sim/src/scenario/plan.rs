@@ -21,10 +21,12 @@ use backdate_reports::recording::Phase;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::edits::Edit;
 use super::expect::Expect;
 use super::format::{ClusterSpec, On, Scenario, Workload};
 use super::load::Loaded;
 use super::problem::Problem;
+use crate::oracle::RuleId;
 use crate::workload;
 use crate::workload::market::Market;
 use crate::world::faults::Fault;
@@ -53,6 +55,9 @@ pub struct Plan {
     pub start: Timestamp,
     /// Expressions over `summary.json`.
     pub thresholds: Vec<String>,
+    /// The rule that must break.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaks: Option<RuleId>,
     /// Brokers and instances.
     pub cluster: ClusterPlan,
     /// How long.
@@ -64,6 +69,9 @@ pub struct Plan {
     /// What goes wrong, in the order of the times at which it begins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<PlannedFault>,
+    /// How what is judged is doctored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edits: Vec<Edit>,
     /// Where the inputs come from, if they are too many to be listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generated: Option<Generated>,
@@ -185,6 +193,7 @@ impl Plan {
             scenario: loaded.path.display().to_string(),
             start: loaded.market.evening(),
             thresholds: scenario.thresholds.clone(),
+            breaks: scenario.breaks,
             cluster: ClusterPlan::of(&scenario.cluster),
             phases: PhasesPlan {
                 warmup_limit_ms: scenario.phases.warmup_limit.0,
@@ -198,6 +207,7 @@ impl Plan {
             },
             expect: scenario.expect.clone(),
             faults,
+            edits: scenario.edits.clone(),
             generated: None,
             inputs: workload::generate(&scenario.workload, &loaded.market, seed, storm),
         }
@@ -226,6 +236,9 @@ impl Plan {
         for planned in &mut self.faults {
             planned.at_ms = divided(planned.at_ms);
             planned.fault.hurry(divided);
+        }
+        for edit in &mut self.edits {
+            edit.at.0 = divided(edit.at.0);
         }
         self
     }

@@ -56,6 +56,16 @@ fn header(scenario: &Scenario, complain: &mut Complain<'_>) {
     if scenario.on.is_empty() {
         complain("on", "= []: name `sim`, `real` or both".into());
     }
+    if !scenario.edits.is_empty() && scenario.breaks.is_none() {
+        complain("breaks", "is missing: name the rule that the edits break".into());
+    }
+    for (number, edit) in scenario.edits.iter().enumerate() {
+        if edit.at > scenario.phases.storm {
+            let (at, storm) = (edit.at, scenario.phases.storm);
+            let wrong = format!("= {at}: must be at most the storm, {storm}");
+            complain(&format!("edits[{number}].at"), wrong);
+        }
+    }
     for (number, expression) in scenario.thresholds.iter().enumerate() {
         if let Err(why) = Threshold::parse(expression) {
             complain(&format!("thresholds[{number}]"), format!("= {expression:?}: {why}"));
