@@ -35,6 +35,7 @@ for component in fmt clippy; do
 done
 
 output=$(mktemp -d)
+ulimit -c unlimited 2>/dev/null
 servers=$PWD/target/services/test
 cleanup() {
     bash tests/services/kafka.sh "$servers/kafka" stop
@@ -48,6 +49,17 @@ rm -rf "$servers"
 # Whether a step is to be run.
 selected() {
     [[ -z $ONLY || $1 =~ $ONLY ]]
+}
+
+# What the threads of processes that a signal has ended were doing, where there is a debugger.
+stacks() {
+    local core
+    command -v gdb >/dev/null || return 0
+    for core in core* */core*; do
+        [[ -f $core && $core -nt $output ]] || continue
+        gdb -batch -ex "thread apply all backtrace 30" target/debug/backdate "$core" 2>&1
+        rm -f "$core"
+    done
 }
 
 # step NAME EXPECTED_EXIT COMMAND...: runs it, shows its output only if the exit code is another.
@@ -69,6 +81,7 @@ step() {
     printf 'FAILED  %5d s  %s: exit code %d instead of %d\n' "$seconds" "$name" "$code" "$expected"
     printf '        %s\n' "$*"
     tail -n 200 "$output/step" | sed 's/^/        | /'
+    stacks | tail -n 400 | sed 's/^/        | /'
     return 1
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -18,7 +19,7 @@ pub(crate) struct Ran {
     pub(crate) code: i32,
     /// The result.
     pub(crate) stdout: String,
-    /// Progress and messages.
+    /// Progress and messages; last, the signal that ended it if one did.
     pub(crate) stderr: String,
 }
 
@@ -38,11 +39,11 @@ pub(crate) fn run_with(
         .output()
         .unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: text(&output.stdout),
-        stderr: text(&output.stderr),
+    let mut stderr = text(&output.stderr);
+    if let Some(signal) = output.status.signal() {
+        stderr.push_str(&format!("ended by signal {signal}\n"));
     }
+    Ran { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr }
 }
 
 /// Feeds a folder; panics with what the binary says unless it passes.
