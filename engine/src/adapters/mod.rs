@@ -13,3 +13,14 @@ pub mod secret;
 pub mod system;
 #[cfg(feature = "telemetry")]
 pub mod telemetry;
+
+/// Runs an instance of a process on real services, see [`crate::runtime::run`]. It is compiled
+/// here once, and not again by everybody who calls it.
+#[cfg(all(feature = "kafka", feature = "postgres", feature = "system"))]
+pub fn run(
+    kind: crate::runtime::ProcessKind,
+    ports: system::RealPorts<postgres::Store, kafka::Client>,
+    knobs: crate::runtime::Knobs,
+) -> std::pin::Pin<Box<dyn Future<Output = ()>>> {
+    Box::pin(crate::runtime::run(kind, ports, knobs))
+}

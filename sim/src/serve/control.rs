@@ -5,6 +5,7 @@ use std::io::{self, BufRead};
 use backdate_engine::adapters::system::CrashPoints;
 use backdate_engine::adapters::telemetry::logs;
 use backdate_engine::ports::host::Side;
+use nix::sys::resource::{Resource, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -60,6 +61,8 @@ fn obey(points: &CrashPoints, line: &str) -> Result<(), String> {
         _ => return Err("must be `before` or `after`".to_owned()),
     };
     let pass = pass.parse().map_err(|_| "the pass must be a number".to_owned())?;
+    // A death that was ordered is no reason to keep the memory of the process.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     points.arm(process, call, side, pass);
     Ok(())
 }

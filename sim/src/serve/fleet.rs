@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use std::io;
 use std::pin::pin;
 
+use backdate_engine::adapters;
 use backdate_engine::adapters::system::{CrashPoints, Stop};
 use backdate_engine::adapters::telemetry::health::Health;
 use backdate_engine::adapters::telemetry::logs;
 use backdate_engine::adapters::telemetry::metrics::Metrics;
-use backdate_engine::runtime::{self, ProcessKind};
+use backdate_engine::runtime::ProcessKind;
 use futures_util::future::{Either, select};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::UnboundedSender;
@@ -137,7 +138,7 @@ fn start(shared: Shared, instance: Instance, asked: watch::Receiver<bool>) -> io
 /// Runs an instance until it has stopped, or until it has had its time to stop.
 async fn run(shared: &Shared, instance: &Instance, asked: watch::Receiver<bool>) {
     let ports = ports::ports(shared, instance);
-    let work = pin!(runtime::run(instance.kind, ports, shared.config.knobs.clone()));
+    let work = adapters::run(instance.kind, ports, shared.config.knobs.clone());
     let limit = pin!(limit(asked));
     if let Either::Right(_) = select(work, limit).await {
         logs::warn("An instance was cut off in its work, which is repeated", &instance.name);

@@ -6,13 +6,15 @@ use std::rc::Rc;
 use backdate_engine::adapters::system::{ProcessHost, RealPorts};
 use backdate_engine::adapters::telemetry::logs::SignalLog;
 use backdate_engine::adapters::{kafka, postgres};
-use backdate_engine::ports::Ports;
 use backdate_engine::ports::host::Signal;
 
 use super::fleet::{Instance, Shared};
 
 /// The ports of one instance; nothing is connected yet.
-pub(super) fn ports(shared: &Shared, instance: &Instance) -> impl Ports {
+pub(super) fn ports(
+    shared: &Shared,
+    instance: &Instance,
+) -> RealPorts<postgres::Store, kafka::Client> {
     let statements = shared.metrics.clone();
     let store = postgres::Store::new(&shared.config.postgres, &instance.name)
         .observed(Rc::new(move |name, took| statements.statement(name, took)));
