@@ -34,6 +34,9 @@ for component in fmt clippy; do
     fi
 done
 
+# Where nothing has been built in small pieces, nothing will be built again in small pieces either.
+[[ -d target/debug/incremental ]] || export CARGO_INCREMENTAL=0
+
 output=$(mktemp -d)
 ulimit -c unlimited 2>/dev/null
 servers=$PWD/target/services/test
