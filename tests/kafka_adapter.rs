@@ -1,17 +1,21 @@
 //! The log port on a real broker: what a consumer, a producer and an administrator may rely on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use backdate_engine::adapters::kafka::config::KafkaConfig;
 use backdate_engine::adapters::kafka::{Client, Consumer, admin};
+use backdate_engine::adapters::secret::Secret;
 use backdate_engine::ports::log::{
     Headers, Log, LogConsumer, LogError, LogProducer, NewRecord, Position, Record, Topic,
 };
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::services::{FreshPrefix, Services};
+use crate::services::{FreshPrefix, Private, Services};
 
 const TOPIC: Topic = Topic::RawTransactions;
 const GROUP: &str = "readers";
@@ -23,7 +27,10 @@ fn run(test: impl Future<Output = ()>) {
 
 /// A broker with topics of one test.
 async fn bench(partitions: u32) -> (FreshPrefix, Client) {
-    let prefix = Services::get().fresh_prefix();
+    bench_on(Services::get().fresh_prefix(), partitions).await
+}
+
+async fn bench_on(prefix: FreshPrefix, partitions: u32) -> (FreshPrefix, Client) {
     let topics: Vec<_> = Topic::ALL.iter().map(|&topic| (topic, partitions)).collect();
     let made = admin::create_topics(prefix.config(), &topics).await.expect("the broker answers");
     assert_eq!(made.len(), Topic::ALL.len());
@@ -438,5 +445,87 @@ fn a_commit_is_not_lost_and_nothing_blocks_the_thread() {
         let (seen, least) = (u128::from(ticks.get()), begun.elapsed().as_millis() / 20);
         assert!(seen >= least, "{seen} ticks of {least}");
         task.abort();
+    });
+}
+
+#[test]
+fn all_codecs_of_the_java_client_are_read() {
+    run(async {
+        let (prefix, client) = bench(1).await;
+        for (at, codec) in ["gzip", "snappy", "lz4", "zstd"].into_iter().enumerate() {
+            let properties = [("compression.codec".to_owned(), Secret::new(codec))].into();
+            let config = KafkaConfig { properties, ..prefix.config().clone() };
+            let writer = Client::new(&config, "test-1");
+            produce(&writer, numbers(at * 100..at * 100 + 100)).await;
+        }
+        let mut consumer = join(&client).await;
+        let records = read(&mut consumer, 400).await;
+        assert_eq!(records.iter().map(number).collect::<BTreeSet<_>>(), (0..400).collect());
+        consumer.close().await;
+    });
+}
+
+/// Turns the bits over behind the header of the last batch in a file of a broker's log.
+fn corrupt_last_batch(log: &Path) {
+    let file = File::options().read(true).write(true).open(log).expect("a partition has a log");
+    let length = file.metadata().expect("it is a file").len();
+    let (mut batch, mut next) = (0, 0);
+    while next < length {
+        batch = next;
+        let mut size = [0; 4];
+        file.read_exact_at(&mut size, batch + 8).expect("a batch has a header");
+        next = batch + 12 + u64::from(u32::from_be_bytes(size));
+    }
+    let mut bytes = [0; 16];
+    file.read_exact_at(&mut bytes, batch + 61).expect("a batch has records");
+    bytes.iter_mut().for_each(|byte| *byte = !*byte);
+    file.write_all_at(&bytes, batch + 61).expect("the file can be written");
+}
+
+#[test]
+fn a_batch_that_is_corrupt_is_named_and_the_other_partitions_are_read() {
+    let broker = Private::kafka();
+    run(async {
+        let (prefix, client) = bench_on(broker.fresh_prefix(), 2).await;
+        let of = |partition: u32, range: std::ops::Range<usize>| -> Vec<NewRecord> {
+            let all = numbers(range).into_iter();
+            all.filter(|r| murmur2(r.key.as_bytes()) % 2 == partition).collect()
+        };
+        let (bad, good) = (of(0, 100..1_000).len(), of(1, 100..1_000).len());
+        produce(&client, numbers(0..100)).await;
+        // All in one batch.
+        let properties = [("linger.ms".to_owned(), Secret::new("300"))].into();
+        let slow = KafkaConfig { properties, ..prefix.config().clone() };
+        let slow = Client::new(&slow, "test-1");
+        produce(&slow, of(0, 100..1_000)).await;
+        produce(&slow, of(1, 100..1_000)).await;
+        let topic = format!("{}{TOPIC}", prefix.config().prefix);
+        let log = broker.data().join(format!("{topic}-0/00000000000000000000.log"));
+        corrupt_last_batch(&log);
+        let mut consumer = join(&client).await;
+        let (mut records, mut complaints) = (Vec::new(), BTreeSet::new());
+        let begun = now();
+        while begun.elapsed() < Duration::from_secs(7) {
+            match consumer.poll(500).await {
+                Ok(more) => records.extend(more),
+                Err(LogError::Unreadable(text)) => drop(complaints.insert(text)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(consumer.assignment().count(), 2, "it has kept its partitions");
+        assert_eq!(records.iter().filter(|r| r.partition == 1).count(), of(1, 0..100).len() + good);
+        assert!(records.len() < 1_000, "the batch was not corrupt");
+        let complaint = complaints.first().expect("it is told");
+        let offset = records.iter().filter(|r| r.partition == 0).count();
+        for word in [format!("{topic} [0]"), format!(" {offset} "), "BadCompression".to_owned()] {
+            assert!(complaint.contains(&word), "no {word}: {complaints:?}");
+        }
+        assert_eq!(complaints.len(), 1, "{complaints:?}");
+        corrupt_last_batch(&log);
+        let rest = read(&mut consumer, 1_000 - records.len()).await;
+        assert!(rest.len() <= bad && rest.iter().all(|record| record.partition == 0));
+        records.extend(rest);
+        assert_ordered(&records);
+        consumer.close().await;
     });
 }

@@ -186,6 +186,11 @@ impl Private {
         self.service.act(act);
     }
 
+    /// Where it keeps its data.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.service.folder.as_ref().expect("it is our server").join("data")
+    }
+
     /// A folder on a disk of its own with that many bytes, for the owner of the data; none where
     /// mounting is not allowed.
     pub(crate) fn disk(&self, bytes: u64) -> Option<PathBuf> {

@@ -104,6 +104,11 @@ pub enum LogError {
     /// that is too large. The text names the cause and the cure.
     #[error("{0}")]
     Refused(String),
+    /// A partition cannot be read for a cause that a person has to remove, e.g. a batch that is
+    /// corrupt. The member keeps its partitions and goes on with the others; nothing is skipped.
+    /// The text names topic, partition and cause.
+    #[error("{0}")]
+    Unreadable(String),
 }
 
 impl LogError {

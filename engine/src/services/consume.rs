@@ -61,8 +61,9 @@ async fn serve<P: Ports, H: Handler<P>>(
         consumer.resume(&waiting.over());
         let records = match consumer.poll(instance.knobs.consumer_batch).await {
             Ok(records) => records,
-            // The member finds its broker again by itself, and may still be in its group then.
-            Err(error @ LogError::Disconnected(_)) => {
+            // The member finds its broker again by itself, and may still be in its group then; a
+            // partition that cannot be read is no reason to give the others up.
+            Err(error @ (LogError::Disconnected(_) | LogError::Unreadable(_))) => {
                 instance.trouble(H::GROUP, &error);
                 backoff.wait(instance).await;
                 continue;
@@ -73,6 +74,8 @@ async fn serve<P: Ports, H: Handler<P>>(
             }
         };
         if records.is_empty() {
+            // The log answers: the next failure is another story.
+            backoff.reset();
             continue;
         }
         if let Err(error) = take(instance, handler, &mut producer, &mut consumer, &records).await {

@@ -7,12 +7,28 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::scenario::problem::hint;
 
+/// The part of the features that a build may have or not.
+#[cfg(feature = "kafka-tls")]
+macro_rules! tls {
+    () => {
+        " kafka-tls"
+    };
+}
+#[cfg(not(feature = "kafka-tls"))]
+macro_rules! tls {
+    () => {
+        ""
+    };
+}
+
 /// Version, commit, features and compiler.
 const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "\ncommit ",
     env!("BACKDATE_COMMIT"),
-    "\nfeatures kafka postgres system telemetry\n",
+    "\nfeatures kafka postgres system telemetry",
+    tls!(),
+    "\n",
     env!("BACKDATE_RUSTC"),
 );
 

@@ -1,6 +1,7 @@
 //! How to reach a Kafka cluster, and under which names.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -27,8 +28,8 @@ pub struct KafkaConfig {
     pub fetch_wait_ms: u32,
     /// How long a record may take to be acknowledged before its send fails.
     pub delivery_timeout_ms: u32,
-    /// Any property of librdkafka, e.g. for TLS and SASL; it decides over everything else. No value
-    /// is ever shown: some are passwords.
+    /// Any property of librdkafka; it decides over everything else. No value is ever shown: some
+    /// are passwords. TLS is in builds with the feature `kafka-tls` only.
     pub properties: BTreeMap<String, Secret>,
 }
 
@@ -46,4 +47,57 @@ impl Default for KafkaConfig {
             properties: BTreeMap::new(),
         }
     }
+}
+
+impl KafkaConfig {
+    /// What the properties ask for and this build does not have, with the cure.
+    pub fn unsupported(&self) -> Option<String> {
+        if cfg!(feature = "kafka-tls") {
+            return None;
+        }
+        let says = |key: &str, value: &str| {
+            let said = self.properties.get(key).map(|said| said.reveal().to_lowercase());
+            said.is_some_and(|said| said.contains(value))
+        };
+        let scram = says("sasl.mechanism", "scram") || says("sasl.mechanisms", "scram");
+        let wanted = match () {
+            () if says("security.protocol", "ssl") => "TLS",
+            () if scram => "SASL/SCRAM",
+            () => return None,
+        };
+        Some(format!(
+            "this build has no {wanted} for Kafka: build it with `--features kafka-tls`, which \
+             needs OpenSSL and its headers (Debian: libssl-dev)"
+        ))
+    }
+
+    /// How long a record may take to be acknowledged, properties included.
+    pub fn delivery_timeout(&self) -> Duration {
+        let given = ["message.timeout.ms", "delivery.timeout.ms"].into_iter();
+        let given = given.filter_map(|key| self.properties.get(key)?.reveal().parse().ok()).next();
+        match given.unwrap_or(u64::from(self.delivery_timeout_ms)) {
+            // To librdkafka this is no limit.
+            0 => Duration::MAX,
+            ms => Duration::from_millis(ms),
+        }
+    }
+}
+
+#[test]
+fn what_a_build_does_not_have_is_named() {
+    let of = |key: &str, value: &str| {
+        let properties = [(key.to_owned(), Secret::new(value))].into();
+        KafkaConfig { properties, ..KafkaConfig::default() }.unsupported()
+    };
+    let has_tls = cfg!(feature = "kafka-tls");
+    for (key, value) in [
+        ("security.protocol", "ssl"),
+        ("security.protocol", "SASL_SSL"),
+        ("sasl.mechanism", "SCRAM-SHA-512"),
+        ("sasl.mechanisms", "SCRAM-SHA-256"),
+    ] {
+        assert_eq!(of(key, value).is_none(), has_tls, "{key} = {value}");
+    }
+    assert_eq!(of("security.protocol", "sasl_plaintext"), None);
+    assert_eq!(of("sasl.mechanism", "PLAIN"), None);
 }

@@ -11,6 +11,7 @@
 //!   a seek that went astray must not skip records.
 //! - A position is committed only of a partition that the member has had since its last poll;
 //!   librdkafka itself would commit any, under its newest generation.
+//! - A partition that cannot be read holds up nobody else, and nothing of it is skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,8 +28,9 @@ use super::config::KafkaConfig;
 use super::context::{Context, Place};
 use super::error::Teller;
 use super::names::Names;
-use super::offload::{blocking, drop_apart, within};
+use super::offload::{blocking, drop_apart, now, within};
 use super::settings;
+use super::unreadable::{self, Complaints};
 use crate::ports::log::{LogConsumer, LogError, Position, Record, Topic};
 
 /// How long leaving may hold up the caller; it goes on in the background.
@@ -49,6 +51,8 @@ pub struct Consumer {
     /// The partitions that librdkafka holds back. It goes on to do so for one that is taken away
     /// and comes back.
     held_back: BTreeSet<Place>,
+    /// Of partitions that cannot be read.
+    complaints: Complaints,
 }
 
 /// An assigned partition.
@@ -73,6 +77,7 @@ impl Consumer {
     ) -> Result<Self, LogError> {
         let (names, teller) = (Names::of(config), Teller::of(config));
         let settings = settings::consumer(config, client_id, group);
+        let max_poll = settings::max_poll(&settings);
         let inner = settings.create_with_context(Context::new(names.clone()));
         let inner: Inner = inner.map_err(|error| teller.error(&error, None))?;
         let inner = Arc::new(inner);
@@ -82,11 +87,12 @@ impl Consumer {
             teller: teller.clone(),
             inner: Some(inner.clone()),
             fetch_wait: Duration::from_millis(u64::from(config.fetch_wait_ms)),
-            max_poll: Duration::from_millis(u64::from(config.max_poll_interval_ms)),
+            max_poll,
             polled_at: now(),
             generation: 0,
             lanes: BTreeMap::new(),
             held_back: BTreeSet::new(),
+            complaints: Complaints::default(),
         };
         // Dropped by an early return, the member leaves without having joined.
         blocking(move || calls::subscribe(&inner, &topics, &teller)).await?;
@@ -111,6 +117,7 @@ impl Consumer {
         self.generation = generation;
         let places = self.inner().context().assigned();
         self.lanes = places.into_iter().map(|place| (place, Lane::default())).collect();
+        self.complaints = Complaints::default();
         true
     }
 
@@ -160,7 +167,7 @@ impl Consumer {
     }
 
     /// What is wrong with a poll that a person or a caller must know of; the rest passes.
-    fn complaint(&self, error: &KafkaError) -> Option<LogError> {
+    fn complaint(&mut self, error: &KafkaError) -> Option<LogError> {
         let reason = self.inner().context().reason();
         let reason = reason.as_deref();
         match (error, error.rdkafka_error_code()?) {
@@ -175,9 +182,40 @@ impl Consumer {
             (_, Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
                 Some(self.teller.error(error, reason))
             }
+            (_, code) if unreadable::is_lasting(code) => {
+                // It is told by a later poll: records that were taken are not to be lost by it.
+                let complaint = self.unreadable(code, reason.unwrap_or("no cause is given"));
+                self.complaints.add(complaint, now());
+                None
+            }
             // librdkafka tries again, and a member that was too slow joins again.
             _ => None,
         }
+    }
+
+    /// What is told of a partition that cannot be read.
+    fn unreadable(&mut self, code: Code, reason: &str) -> String {
+        let offset = unreadable::offset(reason);
+        let stuck = |lane: &Lane| lane.seek.is_none() && lane.next.is_some() && lane.next == offset;
+        let unknown = |lane: &Lane| lane.next.is_none();
+        let those = |lanes: &BTreeMap<Place, Lane>, is_one: &dyn Fn(&Lane) -> bool| -> Vec<Place> {
+            let found = lanes.iter().filter(|(_, lane)| is_one(lane));
+            found.map(|(&place, _)| place).collect()
+        };
+        let mut places = those(&self.lanes, &stuck);
+        if places.is_empty() {
+            places = those(&self.lanes, &unknown);
+        }
+        if places.is_empty() {
+            places = self.lanes.keys().copied().collect();
+        }
+        for place in &places {
+            // A gap behind what cannot be read is none that may be believed.
+            if let Some(lane) = self.lanes.get_mut(place) {
+                lane.doubted = None;
+            }
+        }
+        unreadable::text(&self.names, &places, code, reason)
     }
 
     /// Adds a record, unless the partition is gone, is paused, or is read elsewhere by now.
@@ -243,6 +281,9 @@ impl LogConsumer for Consumer {
         let begun = now();
         self.polled_at = begun;
         self.is_rebalanced();
+        if let Some(complaint) = self.complaints.next(begun) {
+            return Err(LogError::Unreadable(complaint));
+        }
         self.steer().await;
         let mut records = Vec::new();
         let mut silence = None;
@@ -271,6 +312,9 @@ impl LogConsumer for Consumer {
         if self.is_rebalanced() {
             records.clear();
         }
+        if !records.is_empty() {
+            self.inner().context().forget();
+        }
         match silence {
             Some(error) if records.is_empty() => Err(error),
             _ => Ok(records),
@@ -295,6 +339,9 @@ impl LogConsumer for Consumer {
         let list = calls::list(&self.names, &places);
         let answer = blocking(move || {
             let answer = inner.commit(&list, CommitMode::Sync);
+            if answer.is_ok() {
+                inner.context().forget();
+            }
             (answer, inner.context().reason())
         });
         let (answer, reason) = answer.await;
@@ -342,9 +389,4 @@ impl Drop for Consumer {
             drop(drop_apart(inner));
         }
     }
-}
-
-#[allow(clippy::disallowed_methods, reason = "the poll interval runs on the machine's clock")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -18,17 +19,21 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::sync::Notify;
 
 use super::names::Names;
+use super::offload::now;
 use crate::ports::log::Topic;
 
 /// A partition of a topic.
 pub(super) type Place = (Topic, u32);
+
+/// As long as a cause lasts, librdkafka repeats it every half minute.
+const REASON_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// What a client's callbacks write.
 pub(super) struct Context {
     names: Names,
     assigned: Mutex<BTreeSet<Place>>,
     generation: AtomicU64,
-    reason: Mutex<Option<String>>,
+    reason: Mutex<Option<(String, Instant)>>,
 }
 
 impl Context {
@@ -51,9 +56,16 @@ impl Context {
         lock(&self.assigned).clone()
     }
 
-    /// What librdkafka said last about its connections.
+    /// What librdkafka said last about its connections; nothing if that is over.
     pub(super) fn reason(&self) -> Option<String> {
-        lock(&self.reason).clone()
+        let said = lock(&self.reason).clone();
+        let (reason, at) = said?;
+        (now().saturating_duration_since(at) < REASON_AGE_MAX).then_some(reason)
+    }
+
+    /// A call has succeeded: whatever was wrong before is no cause of what comes.
+    pub(super) fn forget(&self) {
+        *lock(&self.reason) = None;
     }
 }
 
@@ -64,7 +76,7 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         // Says only that what was said before is true of every broker.
         if error.rdkafka_error_code() != Some(Code::AllBrokersDown) {
-            *lock(&self.reason) = Some(reason.to_owned());
+            *lock(&self.reason) = Some((reason.to_owned(), now()));
         }
     }
 }
@@ -153,4 +165,19 @@ impl ProducerContext for Context {
 /// A panic of another thread has not left the data half written: each change is one assignment.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[test]
+fn a_cause_is_told_until_a_call_succeeds_or_it_is_old() {
+    let context = Context::new(Names::of(&super::config::KafkaConfig::default()));
+    context.error(KafkaError::Global(Code::BrokerTransportFailure), "refused");
+    assert_eq!(context.reason().as_deref(), Some("refused"));
+    context.forget();
+    assert_eq!(context.reason(), None);
+    context.error(KafkaError::Global(Code::BrokerTransportFailure), "refused");
+    let old =
+        lock(&context.reason).take().map(|(reason, at)| (reason, at.checked_sub(REASON_AGE_MAX)));
+    let (reason, at) = old.expect("it was told");
+    *lock(&context.reason) = at.map(|at| (reason, at));
+    assert_eq!(context.reason(), None);
 }

@@ -22,6 +22,7 @@ mod names;
 mod offload;
 mod producer;
 mod settings;
+mod unreadable;
 
 use std::rc::Rc;
 

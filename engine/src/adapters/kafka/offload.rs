@@ -1,6 +1,7 @@
-//! Where librdkafka's blocking calls run: on other threads than the instances'.
+//! Where librdkafka's blocking calls run: on other threads than the instances', and on the
+//! machine's time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -41,4 +42,10 @@ pub(super) async fn within<T>(limit: Duration, what: impl Future<Output = T>) ->
 #[allow(clippy::disallowed_methods, reason = "adapters live on the machine's clock")]
 pub(super) async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
+}
+
+/// The time of the machine, which librdkafka's limits run on.
+#[allow(clippy::disallowed_methods, reason = "adapters live on the machine's clock")]
+pub(super) fn now() -> Instant {
+    Instant::now()
 }

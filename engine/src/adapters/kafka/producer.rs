@@ -94,7 +94,10 @@ impl LogProducer for Producer {
             }
         }
         let failed = pending.settled().await;
-        let Some((code, topic)) = refused.or(failed) else { return Ok(()) };
+        let Some((code, topic)) = refused.or(failed) else {
+            inner.client().context().forget();
+            return Ok(());
+        };
         let reason = inner.client().context().reason();
         self.drop_if_useless(inner, code);
         Err(self.teller.code(code, reason.as_deref(), Some(&topic)))

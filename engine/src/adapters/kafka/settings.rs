@@ -6,6 +6,8 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
 use super::config::KafkaConfig;
 use super::names::Names;
+#[cfg(test)]
+use crate::adapters::secret::Secret;
 use crate::domain::messages::DEAD_LETTER_BYTES_MAX;
 
 /// How long a broker may take to answer a request that has no time of its own.
@@ -70,6 +72,13 @@ pub(super) fn consumer(config: &KafkaConfig, client_id: &str, group: &str) -> Cl
     overridden(client, config)
 }
 
+/// How long a member with these settings may go without a poll.
+pub(super) fn max_poll(consumer: &ClientConfig) -> Duration {
+    let given = consumer.get("max.poll.interval.ms").and_then(|ms| ms.parse().ok());
+    // A value that is no number is refused when the client is made.
+    given.map_or(Duration::MAX, Duration::from_millis)
+}
+
 /// An idempotent producer.
 pub(super) fn producer(config: &KafkaConfig, client_id: &str) -> ClientConfig {
     let mut client = common(config, client_id);
@@ -104,4 +113,16 @@ pub(super) fn onlooker(config: &KafkaConfig, group: &str) -> ClientConfig {
     client.set("group.id", Names::of(config).group(group));
     client.set("enable.auto.commit", "false");
     overridden(client, config)
+}
+
+#[test]
+fn a_member_goes_by_the_interval_that_librdkafka_has() {
+    let max_poll = |config: &KafkaConfig| max_poll(&consumer(config, "test-1", "readers"));
+    let own = KafkaConfig { max_poll_interval_ms: 20_000, ..KafkaConfig::default() };
+    assert_eq!(max_poll(&own), Duration::from_secs(20));
+    let short = KafkaConfig { max_poll_interval_ms: 1, ..KafkaConfig::default() };
+    assert_eq!(max_poll(&short), Duration::from_secs(10), "no shorter than a session");
+    let properties = [("max.poll.interval.ms".to_owned(), Secret::new("300000"))].into();
+    let overridden = KafkaConfig { properties, ..own };
+    assert_eq!(max_poll(&overridden), Duration::from_secs(300));
 }
