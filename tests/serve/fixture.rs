@@ -101,6 +101,14 @@ impl Place {
         self.ran("migrate", &[], self.schema.config().password.reveal())
     }
 
+    /// Runs `migrate` with more variables in its environment.
+    pub(super) fn migrate_under(&self, variables: &[(&str, &str)]) -> Ran {
+        let file = self.file();
+        let own = own_address(self.schema.config().password.reveal());
+        let file = file.to_str().expect("a plain path");
+        run_with(&[&own, variables].concat(), ["migrate", "--config", file])
+    }
+
     /// Runs a command to its end, with that password.
     pub(super) fn ran(&self, command: &str, more: &[&str], password: &str) -> Ran {
         let file = self.file();
@@ -250,9 +258,14 @@ impl Serving {
         self.log().lines().map(parse).collect()
     }
 
+    /// Its id.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal.
     pub(super) fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
+        let id = self.id().to_string();
         let status = Command::new("kill").args(["-s", name, &id]).status();
         assert!(status.expect("there is a kill").success());
     }

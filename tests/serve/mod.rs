@@ -288,26 +288,24 @@ fn a_wrong_password_is_refused_with_a_cure_and_shown_nowhere() {
 }
 
 #[test]
-fn what_migrate_makes_is_waited_for() {
+fn nothing_about_a_session_comes_from_the_environment() {
     let place = Place::new();
-    let mut serving = place.serve(&[]);
-    serving.until_reason(&["database", "backdate migrate", "topics", "raw_transactions"]);
-    let first = place.migrate();
-    assert_eq!(first.code, 0, "{}", first.stderr);
-    assert!(first.stdout.contains("applied") && first.stdout.contains("created"));
-    let second = place.migrate();
-    assert_eq!(second.stdout.matches("nothing to do").count(), 2, "{}", second.stdout);
-    serving.until_ready();
-    place.send(&market());
-    place.send(&trades(30));
-    place.settle();
-    assert_eq!(place.lines("SELECT count(*)::text FROM position_timeline"), ["30"]);
-    let version = "UPDATE _sqlx_migrations SET version = -version RETURNING version::text";
-    place.lines(version);
-    serving.until_reason(&["database", "version", "backdate migrate"]);
-    place.lines(version);
-    serving.until_ready();
-    stop(&mut serving);
+    let ignored = [
+        ("PGPASSWORD", "wrong"),
+        ("PGHOST", "nowhere.invalid"),
+        ("PGPORT", "1"),
+        ("PGUSER", "nobody"),
+        ("PGDATABASE", "none"),
+        ("PGSSLMODE", "verify-full"),
+        ("PGSSLROOTCERT", "/nowhere"),
+    ];
+    let ran = place.migrate_under(&ignored);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    for refused in ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"] {
+        let ran = place.migrate_under(&[(refused, "-c synchronous_commit=off")]);
+        assert_eq!(ran.code, 6, "{}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("{refused}, which")), "{}", ran.stderr);
+    }
 }
 
 #[test]

@@ -160,11 +160,12 @@ impl Commits {
         found.iter().map(read).collect()
     }
 
-    /// Ends the sessions of an instance; how many there were.
+    /// Ends the sessions of an instance of this run; how many there were.
     pub(super) async fn kill_sessions(config: &PostgresConfig, name: &str) -> Result<i64, String> {
         let mut connection = connect(&options(config, "backdate-operator")).await?;
         let text = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                     WHERE application_name = $1 AND pid <> pg_backend_pid()";
+        let name = config.session_name(name);
         let killed = sqlx::query_scalar(text).bind(name).fetch_one(&mut connection).await;
         killed.map_err(|error| error.to_string())
     }

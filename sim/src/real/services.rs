@@ -14,6 +14,10 @@ pub const KAFKA_CONTROL: &str = "BACKDATE_KAFKA_CONTROL";
 /// Environment variable with the command that kills and starts the database.
 pub const POSTGRES_CONTROL: &str = "BACKDATE_POSTGRES_CONTROL";
 
+/// PostgreSQL keeps 63 bytes of the name of a session, which is that of an instance (34 at most)
+/// and the run's.
+const RUN_ID_MAX: usize = 28;
+
 /// The services that a run is to use.
 #[derive(Clone, Debug, Default)]
 pub struct Services {
@@ -74,12 +78,12 @@ impl Place {
         })?;
         let is_name = |text: &str| {
             !text.is_empty()
-                && text.len() <= 40
+                && text.len() <= RUN_ID_MAX
                 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         };
         if !is_name(run_id) {
             return Err(RealError::Usage(format!(
-                "--run-id {run_id:?}: must be 1 to 40 of a-z, 0-9 and _"
+                "--run-id {run_id:?}: must be 1 to {RUN_ID_MAX} of a-z, 0-9 and _"
             )));
         }
         let postgres = PostgresConfig::parse_url(url.reveal())
@@ -91,10 +95,13 @@ impl Place {
                 prefix: format!("backdate-{run_id}."),
                 // The shortest that brokers allow: a dead member is missed as soon as can be.
                 session_timeout_ms: 6_000,
+                // Less than the database lets a transaction of the dispatcher be idle.
+                delivery_timeout_ms: 8_000,
                 ..KafkaConfig::default()
             },
             postgres: PostgresConfig {
                 schema: name.clone(),
+                tag: run_id.to_owned(),
                 // As in the simulator: a frozen instance gives its locks back in time.
                 idle_in_transaction_timeout_ms: 10_000,
                 ..postgres

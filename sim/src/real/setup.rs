@@ -49,6 +49,7 @@ struct KafkaPart<'a> {
     bootstrap_servers: String,
     prefix: &'a str,
     session_timeout_ms: u32,
+    delivery_timeout_ms: u32,
     properties: BTreeMap<&'a str, &'a str>,
 }
 
@@ -59,6 +60,7 @@ struct PostgresPart<'a> {
     user: &'a str,
     password: &'a str,
     database: &'a str,
+    tag: &'a str,
     schema: &'a str,
     connections: u32,
     idle_in_transaction_timeout_ms: u64,
@@ -130,6 +132,7 @@ fn write_config(path: &Path, place: &Place, setup: &Setup) -> std::io::Result<()
             bootstrap_servers: kafka.bootstrap_servers.clone(),
             prefix: &kafka.prefix,
             session_timeout_ms: kafka.session_timeout_ms,
+            delivery_timeout_ms: kafka.delivery_timeout_ms,
             properties: properties.map(|(name, value)| (name.as_str(), value.reveal())).collect(),
         },
         postgres: PostgresPart {
@@ -138,6 +141,7 @@ fn write_config(path: &Path, place: &Place, setup: &Setup) -> std::io::Result<()
             user: &postgres.user,
             password: postgres.password.reveal(),
             database: &postgres.database,
+            tag: &postgres.tag,
             schema: &postgres.schema,
             connections: setup.connections,
             idle_in_transaction_timeout_ms: postgres.idle_in_transaction_timeout_ms,

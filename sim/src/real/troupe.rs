@@ -64,6 +64,8 @@ struct Instance {
     pauses: RefCell<u32>,
     /// Where it is to die.
     point: RefCell<Option<CrashCause>>,
+    /// Whether its last death was the one at its point.
+    died_there: Cell<bool>,
     /// Whether the operator has given up waiting for that.
     is_late: Cell<bool>,
     /// Told at each death.
@@ -92,6 +94,7 @@ impl Troupe {
                 life: RefCell::default(),
                 pauses: RefCell::default(),
                 point: RefCell::default(),
+                died_there: Cell::default(),
                 is_late: Cell::default(),
                 died: Notify::new(),
             };
@@ -177,10 +180,12 @@ impl Troupe {
         let point = instance.point.borrow_mut().take();
         let aborted = |status: &ExitStatus| status.signal() == Some(Kill::SIGABRT as i32);
         let is_late = instance.is_late.take();
+        instance.died_there.set(false);
         match (is_killed, point, status) {
             (true, ..) => {}
             (false, Some(point), Ok(status)) if aborted(&status) => {
                 self.0.observe.see(&instance.role.name, Observation::Crashed(point));
+                instance.died_there.set(true);
                 if is_late {
                     // Nobody waits for it any more; it starts again at once.
                     self.start(&instance.role.name);
@@ -248,7 +253,8 @@ impl Troupe {
         }
     }
 
-    /// Lets an instance die at a named point; whether it did within that time.
+    /// Lets an instance die at a named point; whether it did within that time. Another death on the
+    /// way is not that one, and who caused it also starts the instance again.
     pub(super) async fn die_at(&self, name: &str, cause: CrashCause, limit: Duration) -> bool {
         let CrashCause::Point { process, call, side, pass } = &cause else { return false };
         let side = match side {
@@ -265,7 +271,7 @@ impl Troupe {
         let has_died = clock::within(limit, died).await.is_some();
         // An instance does not forget a point: if its pass comes later, it dies all the same.
         instance.is_late.set(!has_died);
-        has_died
+        has_died && instance.died_there.get()
     }
 
     /// Ends everybody.

@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use backdate_engine::adapters::kafka::config::KafkaConfig;
 use backdate_engine::adapters::postgres::config::PostgresConfig;
@@ -170,19 +171,43 @@ fn problems(config: &Config) -> impl Iterator<Item = (String, String)> {
     let names = names.map(|(name, _)| (name.to_owned(), "= \"\": must not be empty".to_owned()));
     let brokers = brokers_problem(&kafka.bootstrap_servers);
     let brokers = brokers.map(|message| ("kafka.bootstrap_servers".to_owned(), message));
+    let unsupported = kafka.unsupported();
+    let unsupported = unsupported.map(|message| ("kafka.properties".to_owned(), message));
+    let idle = idle_problem(config);
+    let idle = idle.map(|message| ("postgres.idle_in_transaction_timeout_ms".to_owned(), message));
     let listen = config.listen().err().map(|message| ("http.listen".to_owned(), message));
-    let all: Vec<_> = knobs.chain(zeros).chain(names).chain(brokers).chain(listen).collect();
-    all.into_iter()
+    let kafka = brokers.into_iter().chain(unsupported);
+    let all = knobs.chain(zeros).chain(names).chain(kafka).chain(idle).chain(listen);
+    all.collect::<Vec<_>>().into_iter()
 }
 
-/// What is wrong with a list of brokers.
+/// Events are sent within the transaction that takes them from the outbox: the database must not
+/// end it while the broker may still acknowledge them.
+fn idle_problem(config: &Config) -> Option<String> {
+    let idle_ms = config.postgres.idle_in_transaction_timeout_ms;
+    let delivery = config.kafka.delivery_timeout();
+    // Zero has a complaint of its own.
+    let limit = match delivery {
+        Duration::MAX => "no limit".to_owned(),
+        delivery => delivery.as_millis().to_string(),
+    };
+    (idle_ms > 0 && Duration::from_millis(idle_ms) <= delivery).then(|| {
+        format!(
+            "= {idle_ms}: must be more than kafka.delivery_timeout_ms ({limit}), or transactions \
+             end while the broker may still acknowledge what they send"
+        )
+    })
+}
+
+/// What is wrong with a list of brokers. What was typed is not repeated: somebody may have given a
+/// URL with a password.
 fn brokers_problem(servers: &str) -> Option<String> {
     let is_address = |server: &str| {
         let port = server.trim().rsplit_once(':').filter(|(host, _)| !host.is_empty());
         port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0))
     };
-    let wrong = servers.split(',').find(|server| !is_address(server))?;
-    Some(format!("= {wrong:?}: must be HOST:PORT, several separated by commas"))
+    let wrong = servers.split(',').position(|server| !is_address(server))?;
+    Some(format!("number {} is not HOST:PORT; several are separated by commas", wrong + 1))
 }
 
 impl Config {
@@ -264,6 +289,9 @@ fn postgres_table(config: &PostgresConfig) -> Table {
         user,
         password,
         database,
+        ssl_mode,
+        ssl_root_cert,
+        tag,
         schema,
         connections,
         connect_timeout_ms,
@@ -279,6 +307,9 @@ fn postgres_table(config: &PostgresConfig) -> Table {
         ("user", user.as_str().into()),
         ("password", password.into()),
         ("database", database.as_str().into()),
+        ("ssl_mode", Value::try_from(ssl_mode).expect("a name is TOML")),
+        ("ssl_root_cert", ssl_root_cert.as_str().into()),
+        ("tag", tag.as_str().into()),
         ("schema", schema.as_str().into()),
         ("connections", (*connections).into()),
         ("connect_timeout_ms", milliseconds(connect_timeout_ms)),

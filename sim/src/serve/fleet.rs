@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use super::config::Config;
-use super::{Happening, Options, ServeError, WORK_MAX, ports};
+use super::{Happening, Options, ServeError, WORK_MAX, monitor, ports};
 
 /// What all threads of a process share.
 #[derive(Clone)]
@@ -32,6 +32,21 @@ pub(super) struct Shared {
     pub(super) stop: Stop,
     pub(super) points: CrashPoints,
     pub(super) happenings: UnboundedSender<Happening>,
+}
+
+impl Shared {
+    /// With nothing measured, checked or asked yet.
+    pub(super) fn of(config: Config, happenings: &UnboundedSender<Happening>) -> Self {
+        Self {
+            config,
+            metrics: Metrics::default(),
+            health: Health::expecting(monitor::CHECKS),
+            repeats: logs::Repeats::default(),
+            stop: Stop::default(),
+            points: CrashPoints::default(),
+            happenings: happenings.clone(),
+        }
+    }
 }
 
 /// An instance that is to run.
@@ -88,6 +103,12 @@ impl Fleet {
         }
         shared.health.note("instances", Ok(()));
         Ok(Self { running, stopping })
+    }
+
+    /// One whose instance never ends.
+    #[cfg(test)]
+    pub(super) fn stuck(name: &str) -> Self {
+        Self { running: [name.to_owned()].into(), stopping: watch::channel(false).0 }
     }
 
     /// Asks all to stop.

@@ -20,9 +20,6 @@ mod ports;
 
 use std::time::Duration;
 
-use backdate_engine::adapters::system::{CrashPoints, Stop};
-use backdate_engine::adapters::telemetry::health::Health;
-use backdate_engine::adapters::telemetry::metrics::Metrics;
 use backdate_engine::adapters::telemetry::{http, logs};
 use backdate_engine::runtime::ProcessKind;
 use thiserror::Error;
@@ -99,15 +96,7 @@ pub fn serve(options: &Options, announce: &mut dyn FnMut(&str)) -> Result<u8, Se
     logs::install();
     let instances = fleet::instances(options)?;
     let (happenings, heard) = unbounded_channel();
-    let shared = Shared {
-        config: options.config.clone(),
-        metrics: Metrics::default(),
-        health: Health::expecting(monitor::CHECKS),
-        repeats: logs::Repeats::default(),
-        stop: Stop::default(),
-        points: CrashPoints::default(),
-        happenings: happenings.clone(),
-    };
+    let shared = Shared::of(options.config.clone(), &happenings);
     fleet::report_panics(&happenings);
     if options.harness {
         control::listen(shared.points.clone())?;
@@ -134,7 +123,8 @@ async fn listen(config: &Config) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).await.map_err(refused)
 }
 
-/// Waits for the end of all instances; the exit code.
+/// Waits for the end of all instances; the exit code, which is 0 only after a stop that somebody
+/// asked for and that was done in time.
 async fn supervise(
     shared: &Shared,
     mut fleet: Fleet,
@@ -160,7 +150,7 @@ async fn supervise(
             }
             Happening::Late => {
                 logs::warn("The stop took too long: leaving what is still open", &fleet.names());
-                return code;
+                return exit::ENVIRONMENT;
             }
         }
         if !is_stopping {
@@ -185,4 +175,21 @@ async fn late(happenings: UnboundedSender<Happening>) {
 #[allow(clippy::disallowed_methods, reason = "a process of the machine, not of a world")]
 fn background(task: impl Future<Output = ()> + 'static) {
     tokio::task::spawn_local(task);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_that_is_not_done_in_time_is_a_failure() {
+        let (happenings, heard) = unbounded_channel();
+        let shared = Shared::of(Config::default(), &happenings);
+        happenings.send(Happening::Signal(15)).expect("it is heard");
+        happenings.send(Happening::Late).expect("it is heard");
+        let runtime = fleet::runtime().expect("a runtime can be built");
+        let code = tokio::task::LocalSet::new()
+            .block_on(&runtime, supervise(&shared, Fleet::stuck("replayer-1"), heard));
+        assert_eq!(code, exit::ENVIRONMENT);
+    }
 }

@@ -43,15 +43,17 @@ async fn watch(shared: &Shared) {
     let mut was_ready = false;
     let mut complaint = String::new();
     for round in 0_u32.. {
-        look(shared, &store).await;
+        let is_database_up = look(shared, &store).await;
         let is_ready = shared.health.reasons().is_empty();
+        shared.metrics.ready(is_ready);
         if is_ready && !was_ready {
             // Whatever goes wrong from now on is another story.
             shared.repeats.clear();
             logs::note("Ready", "");
         }
         was_ready = is_ready;
-        if is_ready && round % CHECKS_PER_READING == 0 {
+        // Without a broker, work piles up in the database: this is when it is looked at.
+        if is_database_up && round % CHECKS_PER_READING == 0 {
             read_gauges(shared, &store, &mut complaint).await;
         }
         pause().await;
@@ -69,10 +71,12 @@ async fn answer<T>(question: impl Future<Output = Result<T, String>>) -> Result<
     tokio::time::timeout(ANSWER_MAX, question).await.unwrap_or_else(late)
 }
 
-/// Asks database and broker.
-async fn look(shared: &Shared, store: &Store) {
+/// Asks database and broker; whether the database is as it should be.
+async fn look(shared: &Shared, store: &Store) -> bool {
     let pinged = answer(async { store.ping().await.map_err(|error| database_refused(&error)) });
-    note(shared, "database", pinged.await);
+    let pinged = pinged.await;
+    let is_database_up = pinged.is_ok();
+    note(shared, "database", pinged);
     let kafka = &shared.config.kafka;
     let missing = answer(async {
         admin::missing_topics(kafka).await.map_err(|error| broker_refused(&error))
@@ -88,6 +92,7 @@ async fn look(shared: &Shared, store: &Store) {
             note(shared, "topics", Err("the broker has to be asked first".to_owned()));
         }
     }
+    is_database_up
 }
 
 /// Cause and cure of what the database refuses.

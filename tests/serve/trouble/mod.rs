@@ -86,6 +86,46 @@ fn done_and_stored(place: &Place) -> (u64, u64) {
 }
 
 #[test]
+fn what_migrate_makes_is_waited_for() {
+    let place = Place::new();
+    let serving = place.serve(&[]);
+    serving.until_reason(&["database", "backdate migrate", "topics", "raw_transactions"]);
+    // The inputs are there before anything can take them.
+    let config = place.prefix.config();
+    let mut topics = admin::all_topics(config);
+    topics.retain(|(topic, _)| *topic != Topic::DeadLetters);
+    wait(admin::create_topics(config, &topics)).expect("the broker answers");
+    place.send(&market());
+    let mut trades = trades(TRADES);
+    let rest = trades.split_off(BEFORE);
+    place.send(&trades);
+    until_logged(&serving, &["An attempt failed", "does not have the tables", "backdate migrate"]);
+    let first = place.migrate();
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    assert!(first.stdout.contains("applied") && first.stdout.contains("created"));
+    let second = place.migrate();
+    assert_eq!(second.stdout.matches("nothing to do").count(), 2, "{}", second.stdout);
+    serving.until_ready();
+    place.settle();
+    assert_eq!(place.lines("SELECT count(*)::text FROM position_timeline"), [BEFORE.to_string()]);
+
+    // The same tables under an older version: no session may write to them.
+    let version = "UPDATE _sqlx_migrations SET version = -version RETURNING version::text";
+    assert_eq!(place.lines(version), ["-1"]);
+    let end = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity";
+    let ended = place.lines(&format!("{end} WHERE application_name LIKE '%:{}'", serving.id()));
+    assert!(!ended.is_empty(), "the instances have sessions");
+    serving.until_reason(&["database", "is at version -1", "backdate migrate"]);
+    let (before, done) = (tables(&place), committed(&place));
+    place.send(&rest);
+    until_logged(&serving, &["An attempt failed", "is at version -1"]);
+    assert_eq!((tables(&place), committed(&place)), (before, done), "nothing is written");
+    assert_eq!(done_and_stored(&place), (BEFORE as u64, BEFORE as u64));
+    assert_eq!(place.lines(version), ["1"]);
+    healed(&place, serving);
+}
+
+#[test]
 fn a_read_only_database_is_named_and_waited_for() {
     let server = Private::postgres();
     let schema = server.fresh_schema("postgres");
@@ -204,6 +244,14 @@ fn a_broker_that_dies_in_the_middle_of_the_load_loses_and_doubles_nothing() {
     });
     broker.act(Act::Kill);
     serving.until_reason(&["broker", "cannot be reached", "BACKDATE_KAFKA"]);
+    until("the metrics say so", || match serving.metric("ready") {
+        Some(0.0) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    // The database is there, so what it has to say is still read.
+    let read_at = || serving.metric("db_readings_timestamp_seconds").expect("it is always there");
+    let before = read_at();
+    until("the gauges are read", || (read_at() > before).then_some(()).ok_or("no".to_owned()));
     broker.act(Act::Start);
     place.send(&rest);
     healed(&place, serving);

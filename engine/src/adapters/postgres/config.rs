@@ -1,6 +1,6 @@
 //! How to reach a PostgreSQL database, and what a session may take.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::adapters::secret::Secret;
@@ -19,6 +19,14 @@ pub struct PostgresConfig {
     pub password: Secret,
     /// Database.
     pub database: String,
+    /// Whether the connection is encrypted, and what is checked about the server.
+    pub ssl_mode: SslMode,
+    /// File with the certificates of authorities that are trusted beside those of the machine;
+    /// empty if there are none.
+    pub ssl_root_cert: String,
+    /// Put behind the names of instances in `pg_stat_activity`; empty in production. A harness
+    /// gives its own, so that the sessions that it ends are never somebody else's.
+    pub tag: String,
     /// Schema of all tables. A harness gives its own, so that what it makes and removes is never
     /// somebody else's.
     pub schema: String,
@@ -42,6 +50,9 @@ impl Default for PostgresConfig {
             user: "postgres".to_owned(),
             password: Secret::default(),
             database: "backdate".to_owned(),
+            ssl_mode: SslMode::default(),
+            ssl_root_cert: String::new(),
+            tag: String::new(),
             schema: "public".to_owned(),
             connections: 4,
             connect_timeout_ms: 5_000,
@@ -50,6 +61,23 @@ impl Default for PostgresConfig {
             idle_in_transaction_timeout_ms: 60_000,
         }
     }
+}
+
+/// How a connection is encrypted, by the names that PostgreSQL's own clients have for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SslMode {
+    /// Not at all.
+    Disable,
+    /// If the server can do it; nothing is checked about the server.
+    #[default]
+    Prefer,
+    /// In any case; nothing is checked about the server.
+    Require,
+    /// In any case, with a certificate of a trusted authority.
+    VerifyCa,
+    /// In any case, with a certificate of a trusted authority for the name of the host.
+    VerifyFull,
 }
 
 /// Why a text is no address of a database. It does not repeat the text, which has a password in it.
@@ -71,11 +99,22 @@ pub enum ParseUrlError {
     #[error("the address of the database has a % that two hexadecimal digits do not follow")]
     Percent,
     /// Something after a `?`.
-    #[error("the address of the database has parameters (?..), which are not supported")]
+    #[error(
+        "the address of the database has parameters (?..), which are not supported: a file can say \
+         `ssl_mode` and `ssl_root_cert` in [postgres]"
+    )]
     Parameters,
 }
 
 impl PostgresConfig {
+    /// What `pg_stat_activity` shows as the application of an instance's sessions.
+    pub fn session_name(&self, instance: &str) -> String {
+        match self.tag.as_str() {
+            "" => instance.to_owned(),
+            tag => format!("{instance} {tag}"),
+        }
+    }
+
     /// Reads `postgres://user:password@host:port/database`, percent-encoded where needed. User,
     /// password and port may be absent; all else is as in [`PostgresConfig::default`].
     ///
@@ -158,6 +197,14 @@ mod tests {
         assert_eq!(config.schema, "public");
         let short = PostgresConfig::parse_url("postgresql://[::1]/books").expect("a good address");
         assert_eq!((short.host.as_str(), short.port), ("::1", 5432));
+    }
+
+    #[test]
+    fn a_session_bears_the_tag_of_a_harness() {
+        let mut config = PostgresConfig::default();
+        assert_eq!(config.session_name("replayer-1"), "replayer-1");
+        config.tag = "a1b2".to_owned();
+        assert_eq!(config.session_name("replayer-1"), "replayer-1 a1b2");
     }
 
     #[test]

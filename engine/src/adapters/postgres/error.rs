@@ -65,6 +65,11 @@ pub(super) fn judge(error: &sqlx::Error, config: &PostgresConfig) -> Failure {
 pub(super) fn of_connect(error: &sqlx::Error, config: &PostgresConfig) -> StoreError {
     match error {
         sqlx::Error::Database(inner) => of_database(inner.downcast_ref(), config),
+        sqlx::Error::Tls(cause) => StoreError::Refused(format!(
+            "no encrypted connection to {}: {cause}; check `ssl_mode` and `ssl_root_cert` in \
+             [postgres] and the server's certificate",
+            address(config)
+        )),
         other => {
             let text = format!("cannot connect to {}: {other}", address(config));
             StoreError::Disconnected(text)

@@ -7,17 +7,20 @@
 //! # Invariants
 //! - At most `connections` are open at the same time.
 //! - What is idle has no open transaction.
+//! - A session of another version of the schema is not handed out.
+//! - Nothing about a session comes from the environment.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, PgConnection};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::config::PostgresConfig;
+use super::config::{PostgresConfig, SslMode};
 use super::error::{Failure, address, judge, of_connect};
+use super::schema;
 use crate::ports::store::StoreError;
 
 /// More than there are statements, so that each is prepared once per connection.
@@ -44,7 +47,11 @@ impl Pool {
         let connections = usize::try_from(config.connections.max(1)).unwrap_or(usize::MAX);
         Self {
             config: config.clone(),
-            options: options(config, application_name, config.statement_timeout_ms),
+            options: options(
+                config,
+                &config.session_name(application_name),
+                config.statement_timeout_ms,
+            ),
             idle: RefCell::default(),
             permits: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
         }
@@ -132,8 +139,18 @@ impl Pool {
         }
     }
 
+    /// A session on this build's version of the schema. One on another version is closed: it is
+    /// asked again when the next one is opened.
     async fn connect(&self) -> Result<PgConnection, StoreError> {
-        connect(&self.options, &self.config).await
+        let mut connection = connect(&self.options, &self.config).await?;
+        let version = self.limited(schema::version(&mut connection)).await;
+        let version = version.map_err(Failure::into_error)?;
+        if let Err(error) = schema::check(version, &self.config) {
+            // A server that is gone has nothing to close.
+            let _ = within(Some(self.connect_timeout()), connection.close()).await;
+            return Err(error);
+        }
+        Ok(connection)
     }
 
     fn connect_timeout(&self) -> Duration {
@@ -153,6 +170,7 @@ pub(super) async fn connect(
     options: &PgConnectOptions,
     config: &PostgresConfig,
 ) -> Result<PgConnection, StoreError> {
+    refuse_environment()?;
     let limit = Duration::from_millis(config.connect_timeout_ms);
     match within(Some(limit), options.connect()).await {
         Some(connected) => connected.map_err(|error| of_connect(&error, config)),
@@ -160,6 +178,21 @@ pub(super) async fn connect(
             let text = format!("cannot connect to {}: no answer", address(config));
             Err(StoreError::Disconnected(text))
         }
+    }
+}
+
+/// Variables that sqlx takes settings from which nothing can take back.
+const REFUSED: [&str; 3] = ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"];
+
+/// Refuses what would change sessions unseen. All other variables of PostgreSQL's clients are
+/// decided over by [`options`].
+#[allow(clippy::disallowed_methods, reason = "it makes sure that nothing comes from there")]
+fn refuse_environment() -> Result<(), StoreError> {
+    match REFUSED.into_iter().find(|name| std::env::var_os(name).is_some()) {
+        None => Ok(()),
+        Some(name) => Err(StoreError::Refused(format!(
+            "the environment has {name}, which would change sessions unseen: unset it"
+        ))),
     }
 }
 
@@ -174,6 +207,9 @@ pub(super) fn options(
         .port(config.port)
         .username(&config.user)
         .database(&config.database)
+        // Without one it would be the environment's.
+        .password(config.password.reveal())
+        .ssl_mode(ssl_mode(config.ssl_mode))
         .application_name(application_name)
         .statement_cache_capacity(PREPARED_MAX)
         .disable_statement_logging()
@@ -195,9 +231,20 @@ pub(super) fn options(
             // Compiling takes longer than any of the statements.
             ("jit", "off".to_owned()),
         ]);
-    match config.password.reveal() {
-        "" => options,
-        password => options.password(password),
+    match config.ssl_root_cert.as_str() {
+        // No certificates instead of the environment's.
+        "" => options.ssl_root_cert_from_pem(Vec::new()),
+        path => options.ssl_root_cert(path),
+    }
+}
+
+fn ssl_mode(mode: SslMode) -> PgSslMode {
+    match mode {
+        SslMode::Disable => PgSslMode::Disable,
+        SslMode::Prefer => PgSslMode::Prefer,
+        SslMode::Require => PgSslMode::Require,
+        SslMode::VerifyCa => PgSslMode::VerifyCa,
+        SslMode::VerifyFull => PgSslMode::VerifyFull,
     }
 }
 

@@ -110,11 +110,13 @@ pub(super) async fn is_read_only(connection: &mut PgConnection) -> Result<bool, 
 /// Refuses any version but this build's.
 pub(super) fn check(version: i64, config: &PostgresConfig) -> Result<(), StoreError> {
     let (schema, at, needed) = (&config.schema, address(config), latest());
+    let role = &config.user;
     let text = match version {
         version if version == needed => return Ok(()),
         0 => format!(
             "schema {schema} of {at} does not have the tables of this build, which needs version \
-             {needed}: run `backdate migrate`"
+             {needed}, or role {role} may not use it: run `backdate migrate`, or grant the role \
+             what it needs"
         ),
         version if version < needed => format!(
             "schema {schema} of {at} is at version {version}, this build needs {needed}: run \

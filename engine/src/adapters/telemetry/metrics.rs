@@ -9,7 +9,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -18,6 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::logs::now;
 use crate::domain::records::ParkReason;
 use crate::ports::host::{Measure, Signal};
 use crate::services::position_valuation_calculator;
@@ -116,6 +117,8 @@ struct Gauges {
     outbox_events: Gauge,
     parked: Family<ByReason, Gauge>,
     snapshot_lag: Gauge<f64, AtomicU64>,
+    readings_at: Gauge<f64, AtomicU64>,
+    is_ready: Gauge,
 }
 
 impl Default for Metrics {
@@ -187,6 +190,10 @@ impl Gauges {
         registry.register("parked_transactions", help, self.parked.clone());
         let help = "How long the key has waited that has been REPROCESSING for longest";
         registry.register("snapshot_lag_seconds", help, self.snapshot_lag.clone());
+        let help = "Unix time at which the gauges of the database were last read";
+        registry.register("db_readings_timestamp_seconds", help, self.readings_at.clone());
+        let help = "Whether the process can work, as /readyz says";
+        registry.register("ready", help, self.is_ready.clone());
     }
 }
 
@@ -204,11 +211,19 @@ impl Metrics {
         gauges.valuation_jobs.set(signed(readings.valuation_jobs));
         gauges.outbox_events.set(signed(readings.outbox_events));
         gauges.snapshot_lag.set(readings.snapshot_lag.as_secs_f64());
+        // A clock before 1970 is none.
+        let at = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        gauges.readings_at.set(at.as_secs_f64());
         for reason in ParkReason::ALL {
             let found = readings.parked.iter().find(|(found, _)| found == reason);
             let gauge = gauges.parked.get_or_create(&ByReason { reason: reason.as_str() });
             gauge.set(signed(found.map_or(0, |(_, count)| *count)));
         }
+    }
+
+    /// Shows whether the process can work.
+    pub fn ready(&self, is_ready: bool) {
+        self.0.gauges.is_ready.set(is_ready.into());
     }
 
     /// How long a statement took.

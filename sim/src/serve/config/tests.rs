@@ -31,7 +31,8 @@ fn a_wrong_file_is_answered_with_place_key_and_cure() {
     check("[postgres]\nschema = \"\"\n", "FILE:2: postgres.schema = \"\": must not be empty");
     check(
         "[kafka]\nbootstrap_servers = \"a:1,b\"\n",
-        "FILE:2: kafka.bootstrap_servers = \"b\": must be HOST:PORT, several separated by commas",
+        "FILE:2: kafka.bootstrap_servers: number 2 is not HOST:PORT; several are separated by \
+         commas",
     );
     check(
         "[http]\nlisten = \"9464\"\n",
@@ -41,6 +42,26 @@ fn a_wrong_file_is_answered_with_place_key_and_cure() {
     let complaint = read("[instances]\nprice-wacher = 2\n").unwrap_err();
     assert!(complaint.ends_with("unknown: did you mean price-watcher?"), "{complaint}");
     assert!(read("[kafka\n").unwrap_err().starts_with("FILE:1: is no TOML"));
+}
+
+#[test]
+fn what_would_break_in_work_is_refused_before_it() {
+    check(
+        "[postgres]\nidle_in_transaction_timeout_ms = 30000\n",
+        "FILE:2: postgres.idle_in_transaction_timeout_ms = 30000: must be more than \
+         kafka.delivery_timeout_ms (30000), or transactions end while the broker may still \
+         acknowledge what they send",
+    );
+    let complaint = read("[kafka.properties]\n\"message.timeout.ms\" = \"60000\"\n").unwrap_err();
+    assert!(complaint.contains("(60000)"), "a property decides: {complaint}");
+    let ssl = read("[kafka.properties]\n\"security.protocol\" = \"ssl\"\n");
+    match cfg!(feature = "kafka-tls") {
+        true => assert!(ssl.is_ok()),
+        false => assert!(ssl.unwrap_err().contains("--features kafka-tls")),
+    }
+    assert!(read("[postgres]\nssl_mode = \"verify-full\"\n").is_ok());
+    let complaint = read("[postgres]\nssl_mode = \"verify\"\n").unwrap_err();
+    assert!(complaint.starts_with("FILE:2: postgres.ssl_mode"), "{complaint}");
 }
 
 #[test]
@@ -78,9 +99,10 @@ fn a_bad_address_is_named_by_where_it_came_from_and_not_shown() {
     let complaint = load(None, &environment, &Addresses::default()).unwrap_err().to_string();
     assert!(complaint.starts_with("BACKDATE_POSTGRES: "), "{complaint}");
     assert!(!complaint.contains("hunter2"), "{complaint}");
-    let flags = Addresses { kafka: Some("nowhere".into()), ..Addresses::default() };
+    let flags = Addresses { kafka: Some("me:hunter2@nowhere".into()), ..Addresses::default() };
     let complaint = load(None, &Addresses::default(), &flags).unwrap_err().to_string();
     assert!(complaint.starts_with("--kafka: "), "{complaint}");
+    assert!(!complaint.contains("hunter2"), "{complaint}");
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn every_metric_of_the_contract_is_exposed_under_its_name() {
         "db_operation_latency_seconds_bucket{le=\"0.005\",operation=\"LockKeys\"} 1",
         "replay_rows_total 0",
         "watermark_resets_total 0",
+        "ready 0",
     ] {
         assert_line(&metrics, line);
     }
