@@ -22,8 +22,17 @@ const SURPLUS_ROUNDS: usize = 3;
 /// Pause of a round in which no member waits inside of a poll.
 const ROUND_MS: u64 = 10;
 
-/// A site where committed positions can be looked up from outside.
+/// A site where members can die, and where committed positions can be looked up from outside.
 pub(super) trait Stage: LogSite {
+    /// What the life of a member hangs on.
+    type Life;
+
+    /// Lets a member join.
+    async fn join(&self) -> (Self::Consumer, Self::Life);
+
+    /// Lets a member die without a word: the brokers miss it when its session is over.
+    fn die(&self, member: Self::Consumer, life: Self::Life);
+
     /// Committed positions of the group, by partition.
     async fn committed(&self) -> BTreeMap<u32, u64>;
 }
@@ -36,6 +45,8 @@ struct Run<'a, S: Stage> {
     keys: &'a [String],
     producers: Vec<S::Producer>,
     members: Vec<S::Consumer>,
+    /// Of the members, in the same order.
+    lives: Vec<S::Life>,
     /// End of each partition.
     ends: BTreeMap<u32, u64>,
     committed: BTreeMap<u32, u64>,
@@ -64,6 +75,7 @@ pub(super) async fn drive<S: Stage>(
         keys,
         producers,
         members: Vec::new(),
+        lives: Vec::new(),
         ends: (0..schedule.partitions).map(|partition| (partition, 0)).collect(),
         committed: BTreeMap::new(),
         sent: 0,
@@ -76,7 +88,8 @@ pub(super) async fn drive<S: Stage>(
         let outcome = run.act(act).await;
         run.note(act, &outcome).await;
     }
-    let Run { mut course, members, values, .. } = run;
+    // The links of the members end after them.
+    let Run { mut course, members, lives: _lives, values, .. } = run;
     for member in members {
         member.close().await;
     }
@@ -109,20 +122,21 @@ impl<S: Stage> Run<'_, S> {
                 String::from("done")
             }
             Act::Join => {
-                let member = self.stage.log().consumer(GROUP, &[TOPIC]).await;
-                self.members.push(member.expect("the broker is up"));
+                let (member, life) = self.stage.join().await;
+                self.members.push(member);
+                self.lives.push(life);
                 expected = self.uncommitted();
                 String::from("done")
             }
             Act::Leave(partition) => {
-                let owner = self.owner(*partition);
-                self.members.remove(owner).close().await;
+                let (member, _life) = self.take_out(*partition);
+                member.close().await;
                 expected = self.uncommitted();
                 String::from("done")
             }
-            Act::Drop(partition) => {
-                let owner = self.owner(*partition);
-                drop(self.members.remove(owner));
+            Act::Die(partition) => {
+                let (member, life) = self.take_out(*partition);
+                self.stage.die(member, life);
                 expected = self.uncommitted();
                 String::from("done")
             }
@@ -168,8 +182,7 @@ impl<S: Stage> Run<'_, S> {
     /// One member does not poll until the others have its partitions, or, where there are none,
     /// until its time is over.
     async fn hang(&mut self, partition: u32) -> String {
-        let owner = self.owner(partition);
-        let mut zombie = self.members.remove(owner);
+        let (mut zombie, life) = self.take_out(partition);
         if self.members.is_empty() {
             self.stage.sleep(super::MAX_POLL_MS + 1_000).await;
         } else {
@@ -179,6 +192,7 @@ impl<S: Stage> Run<'_, S> {
         let next_offset = self.ends[&partition];
         let outcome = zombie.commit(&[Position { topic: TOPIC, partition, next_offset }]).await;
         self.members.push(zombie);
+        self.lives.push(life);
         told(outcome)
     }
 
@@ -243,6 +257,12 @@ impl<S: Stage> Run<'_, S> {
         counts.clone().sum::<usize>() == partitions
             && all.len() == partitions
             && counts.clone().all(|count| count == even || count == even + 1)
+    }
+
+    /// Takes the member of a partition out of those that poll.
+    fn take_out(&mut self, partition: u32) -> (S::Consumer, S::Life) {
+        let owner = self.owner(partition);
+        (self.members.remove(owner), self.lives.remove(owner))
     }
 
     fn owner(&self, partition: u32) -> usize {

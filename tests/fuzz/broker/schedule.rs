@@ -39,8 +39,8 @@ pub(super) enum Act {
     Join,
     /// The member of a partition leaves.
     Leave(u32),
-    /// The member of a partition is dropped without leaving.
-    Drop(u32),
+    /// The member of a partition dies without leaving.
+    Die(u32),
     /// The member of a partition stops polling until it is replaced, then commits the partition and
     /// polls again.
     Hang(u32),
@@ -58,7 +58,7 @@ impl fmt::Display for Act {
             Act::Seek { partition, back } => write!(f, "partition {partition} goes {back} back"),
             Act::Join => f.write_str("a member joins"),
             Act::Leave(partition) => write!(f, "the member of partition {partition} leaves"),
-            Act::Drop(partition) => write!(f, "the member of partition {partition} is dropped"),
+            Act::Die(partition) => write!(f, "the member of partition {partition} dies"),
             Act::Hang(partition) => write!(f, "the member of partition {partition} hangs"),
         }
     }
@@ -92,13 +92,13 @@ impl Schedule {
                 55..70 => Act::Seek { partition, back },
                 70..82 if members < MEMBERS_MAX => Act::Join,
                 82..88 if members > 1 => Act::Leave(partition),
-                88..94 if members > 1 => Act::Drop(partition),
+                88..94 if members > 1 => Act::Die(partition),
                 94..100 => Act::Hang(partition),
                 _ => Act::Commit { partition, back: 0 },
             };
             match &act {
                 Act::Join => members += 1,
-                Act::Leave(_) | Act::Drop(_) => members -= 1,
+                Act::Leave(_) | Act::Die(_) => members -= 1,
                 _ => {}
             }
             acts.push(act);
