@@ -65,16 +65,25 @@ pub(super) fn judge(error: &sqlx::Error, config: &PostgresConfig) -> Failure {
 pub(super) fn of_connect(error: &sqlx::Error, config: &PostgresConfig) -> StoreError {
     match error {
         sqlx::Error::Database(inner) => of_database(inner.downcast_ref(), config),
-        sqlx::Error::Tls(cause) => StoreError::Refused(format!(
-            "no encrypted connection to {}: {cause}; check `ssl_mode` and `ssl_root_cert` in \
-             [postgres] and the server's certificate",
-            address(config)
-        )),
+        sqlx::Error::Tls(cause) => StoreError::Refused(unencrypted(&cause.to_string(), config)),
+        // So a handshake ends that one of the two sides refuses.
+        sqlx::Error::Io(cause) if cause.kind() == std::io::ErrorKind::InvalidData => {
+            StoreError::Refused(unencrypted(&cause.to_string(), config))
+        }
         other => {
             let text = format!("cannot connect to {}: {other}", address(config));
             StoreError::Disconnected(text)
         }
     }
+}
+
+/// Why there is no encrypted connection, and the cure.
+fn unencrypted(cause: &str, config: &PostgresConfig) -> String {
+    format!(
+        "no encrypted connection to {}: {cause}; check `ssl_mode` and `ssl_root_cert` in \
+         [postgres] and the server's certificate",
+        address(config)
+    )
 }
 
 fn of_database(error: &PgDatabaseError, config: &PostgresConfig) -> StoreError {
