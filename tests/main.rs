@@ -1,10 +1,10 @@
 //! The integration tests, as one binary, so that the workspace is linked once.
 //!
 //! What is tested here is what no crate can test alone: the repository itself ([`tidy`]) and the
-//! binary on folders of inputs ([`feed_cases`], [`feed_model`]) and on scenarios that break rules
-//! on purpose ([`negative`]), and what needs a real Kafka and a real PostgreSQL ([`services`]),
-//! such as serving ([`serve`]), runs ([`real_runs`]) and their equality with simulated ones
-//! ([`parity`]).
+//! binary on folders of inputs ([`feed_cases`], [`feed_model`]), in sweeps ([`sweep`]) and on
+//! scenarios that break rules on purpose ([`negative`]), and what needs a real Kafka and a real
+//! PostgreSQL ([`services`]), such as serving ([`serve`]), runs ([`real_runs`]) and their equality
+//! with simulated ones ([`parity`]).
 
 mod contract;
 mod feed_cases;
@@ -15,9 +15,11 @@ mod negative;
 mod parity;
 mod postgres_adapter;
 mod real_runs;
+mod schema;
 mod serve;
 #[allow(dead_code, reason = "servers that a test breaks come with such tests")]
 mod services;
 mod support;
+mod sweep;
 mod synthetic;
 mod tidy;

@@ -59,6 +59,8 @@ scenarios! {
         ["workload.portfolios.count=60", "workload.live.rate_per_second=5"];
     new_day_slow_valuer: "consistency/new_day_slow_valuer.toml" / "4", Shared, [];
     price_races_valuation: "consistency/price_races_valuation.toml" / "2", Shared, [];
+    late_instrument: "consistency/late_instrument.toml" / "2", Shared, [];
+    zombie_consumer: "consistency/zombie_consumer.toml" / "4", Shared, [];
     rapid_back_to_back: "consistency/rapid_back_to_back.toml" / "2", Shared, [];
     split_brain_producer: "consistency/split_brain_producer.toml" / "4", Shared, [];
     // A machine has one clock for all: of its faults, all but the wrong clock.

@@ -4,7 +4,7 @@
 #   guard.sh FOLDER
 #
 # Reads its input to the end, which comes when the last process that holds the other end of the pipe
-# has gone; then stops FOLDER/kafka and FOLDER/postgres, unmounts what FOLDER/disk leads to and
+# has gone; then stops FOLDER/kafka, FOLDER/postgres and FOLDER/slurm, unmounts what FOLDER/disk leads to and
 # removes FOLDER. A signal that a terminal sends to all of its processes does not end the guard before
 # its work is done.
 set -uo pipefail
@@ -12,6 +12,7 @@ trap '' INT HUP TERM
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 cat >/dev/null
 bash "$HERE/kafka.sh" "$1/kafka" stop >/dev/null 2>&1 &
+bash "$HERE/slurm.sh" "$1/slurm" stop >/dev/null 2>&1 &
 bash "$HERE/postgres.sh" "$1/postgres" stop >/dev/null 2>&1
 wait
 data=$(readlink -f "$1/postgres/data") && rm -rf "$data"

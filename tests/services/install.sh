@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the servers for tests need and what is not there: Java and Maven for Kafka, the
-# PostgreSQL server. Needs root and apt-get; says what to install where it cannot.
+# PostgreSQL server, Slurm with munge. Needs root and apt-get; says what to install where it cannot.
 #
 # Exit code 0: everything is there now; 6: something is missing and cannot be installed.
 set -uo pipefail
@@ -17,6 +17,9 @@ has_server() {
     return 1
 }
 has_server || packages+=(postgresql)
+PATH=$PATH:/usr/sbin:/sbin
+command -v slurmctld >/dev/null && command -v slurmd >/dev/null || packages+=(slurm-wlm)
+command -v munged >/dev/null || packages+=(munge)
 command -v flock >/dev/null || packages+=(util-linux)
 [[ ${#packages[@]} -eq 0 ]] && exit 0
 

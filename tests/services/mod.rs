@@ -164,6 +164,11 @@ impl Private {
         Self::start("postgres")
     }
 
+    /// Starts a Slurm of one node; its address is the path of its configuration.
+    pub(crate) fn slurm() -> Self {
+        Self::start("slurm")
+    }
+
     fn start(name: &'static str) -> Self {
         let folder = own_folder().join(fresh_name("private"));
         let guard = guard(&folder);

@@ -65,7 +65,7 @@ pub(super) fn check_scenario(file: &TextFile, violations: &mut Vec<Violation>) {
         violations.push(file.violation(1, "the scenario does not open with a comment", cure));
     }
     let overrides: [String; 0] = [];
-    if let Err(problems) = backdate::scenario::load(&root().join(&file.path), &overrides) {
+    if let Err(problems) = backdate::scenario::Source::load(&root().join(&file.path), &overrides) {
         violations.push(file.violation(1, problems.to_string(), "mend the field that it names"));
     }
 }
