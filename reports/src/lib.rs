@@ -4,6 +4,7 @@ pub mod meters;
 pub mod recording;
 pub mod store;
 pub mod summary;
+pub mod sweep;
 pub mod text;
 pub mod thresholds;
 pub mod trace;

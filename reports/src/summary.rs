@@ -14,6 +14,16 @@ use crate::recording::SimTime;
 /// Version of the schema.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// Exit code of a run that did not converge.
+const NOT_CONVERGED: u8 = 3;
+
+/// Of exit codes that all apply, the one that counts; 0 if there is none.
+pub fn worst_exit_code(codes: impl IntoIterator<Item = u8>) -> u8 {
+    const WORST_FIRST: [u8; 6] = [2, 6, 4, 1, 3, 5];
+    let place = |code: &u8| WORST_FIRST.iter().position(|other| other == code);
+    codes.into_iter().filter(|code| *code != 0).min_by_key(place).unwrap_or(0)
+}
+
 /// Pass or fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -162,6 +172,14 @@ impl Summary {
             }
             _ => None,
         }
+    }
+
+    /// The rules that broke. Of a run that did not converge it is liveness: what was not evaluated
+    /// by then follows from that.
+    pub fn broken_rules(&self) -> Vec<&RuleSummary> {
+        let did_settle = self.exit_code != NOT_CONVERGED;
+        let broken = self.rules.iter().filter(|rule| rule.violations > 0);
+        broken.filter(|rule| did_settle || rule.id == "G8").collect()
     }
 
     /// `summary.json`.

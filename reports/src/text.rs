@@ -36,6 +36,16 @@ pub fn closing_block(summary: &Summary, repeat: &str) -> String {
     out
 }
 
+/// A word of a command as a shell needs it.
+pub fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 fn line(out: &mut String, name: &str, value: impl std::fmt::Display) {
     writeln!(out, "  {name:<17} {value}").expect("a String takes everything");
 }

@@ -11,5 +11,6 @@ pub mod real;
 pub mod runner;
 pub mod scenario;
 pub mod serve;
+pub mod sweep;
 pub mod workload;
 pub mod world;

@@ -6,6 +6,7 @@ use backdate_engine::runtime::ProcessKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::scenario::problem::hint;
+use crate::sweep::Shard;
 
 /// The part of the features that a build may have or not.
 #[cfg(feature = "kafka-tls")]
@@ -54,6 +55,13 @@ pub(super) enum Command {
     Feed(FeedCommand),
     /// Run each seed in two processes and compare them line by line.
     Meta(MetaCommand),
+    /// Run scenarios over seeds in parallel, and judge all runs together.
+    Suite(SuiteCommand),
+    /// Make one result of the results of all shards of a sweep.
+    Merge(MergeCommand),
+    /// Run what is told on stdin, for `suite`.
+    #[command(hide = true)]
+    SweepWorker,
     /// Show scenarios, rules, faults, crash points, metrics and exit codes.
     List(ListCommand),
     /// Show everything that happened to one key in a saved run.
@@ -199,7 +207,73 @@ pub(super) struct MetaCommand {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct SuiteCommand {
+    /// Scenarios, saved plans and folders of them; the scenarios that are shipped if none is named.
+    #[arg(value_name = "DIR|FILE")]
+    pub(super) paths: Vec<PathBuf>,
+    /// Seeds of each scenario, from `--seed` on (from 1 without it); a scenario may ask for fewer.
+    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "minutes",
+          value_parser = clap::value_parser!(u64).range(1..1 << 48))]
+    pub(super) seeds: u64,
+    /// Go on from seed to seed for so long.
+    #[arg(long, value_name = "M", value_parser = positive)]
+    pub(super) minutes: Option<f64>,
+    /// Run one part of the sweep, e.g. `3/16`; `merge` puts all parts together.
+    #[arg(long, value_name = "I/N")]
+    pub(super) shard: Option<Shard>,
+    /// Keep results in this folder; a sweep that was stopped goes on from there.
+    #[arg(long, value_name = "DIR")]
+    pub(super) save: Option<PathBuf>,
+    /// Stop at the first failure that is not known.
+    #[arg(long)]
+    pub(super) fail_fast: bool,
+    #[command(flatten)]
+    pub(super) outputs: SweepOutputs,
+    /// First seed.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..1 << 62))]
+    pub(super) seed: Option<u64>,
+    /// Worker processes; one a core if absent.
+    #[arg(long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) jobs: Option<u16>,
+    /// No progress.
+    #[arg(long)]
+    pub(super) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MergeCommand {
+    /// Folders of all shards.
+    #[arg(value_name = "SHARD_DIR", required = true)]
+    pub(super) shards: Vec<PathBuf>,
+    /// Folder of the whole.
+    #[arg(long, value_name = "DIR")]
+    pub(super) save: PathBuf,
+    #[command(flatten)]
+    pub(super) outputs: SweepOutputs,
+}
+
+/// What a sweep writes besides its folder.
+#[derive(Debug, Args)]
+pub(super) struct SweepOutputs {
+    /// Write JUnit XML: one test case a scenario and rule, threshold or expectation.
+    #[arg(long, value_name = "FILE")]
+    pub(super) junit: Option<PathBuf>,
+    /// Print annotations for a GitHub workflow.
+    #[arg(long)]
+    pub(super) annotations: bool,
+    /// Failures that are known (TOML) do not fail the sweep.
+    #[arg(long, value_name = "FILE")]
+    pub(super) known: Option<PathBuf>,
+    /// Write the summary as JSON; `-` is stdout.
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct ListCommand {
+    /// The JSON schema of scenario files instead, for editors.
+    #[arg(long, conflicts_with = "json")]
+    pub(super) schema: bool,
     /// As JSON.
     #[arg(long)]
     pub(super) json: bool,

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::arguments::{COMMIT, FeedCommand, FeedFaults, FeedOrder, On};
 use super::machine::Stopwatch;
-use super::run::SUMMARY_FILE;
 use super::{Failure, create_folder, machine, progress, publish, quoted, write_file};
 use crate::cluster::ClusterConfig;
 use crate::feed::inputs::FeedInputs;
@@ -16,6 +15,7 @@ use crate::real;
 use crate::runner::exit;
 use crate::runner::outcome::{breaks_more_than_liveness, rule};
 use crate::scenario::load::overridden;
+use crate::sweep::worker::SUMMARY_FILE;
 
 /// What `--set` can change.
 #[derive(Default, Serialize, Deserialize)]

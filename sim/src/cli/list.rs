@@ -1,7 +1,5 @@
 //! `list`: what there is, for people and for scripts.
 
-use std::path::{Path, PathBuf};
-
 use backdate_reports::meters::{COUNTERS, HOPS, QUEUES};
 use serde::Serialize;
 
@@ -10,7 +8,7 @@ use super::arguments::ListCommand;
 use crate::oracle::RuleId;
 use crate::runner::exit;
 use crate::scenario::faults::KINDS;
-use crate::scenario::points;
+use crate::scenario::{points, schema, source};
 
 /// Everything that is listed.
 #[derive(Serialize)]
@@ -56,6 +54,11 @@ const EXIT_CODES: [(u8, &str); 8] = [
 ];
 
 pub(super) fn list(command: &ListCommand) -> Result<u8, Failure> {
+    if command.schema {
+        let text = serde_json::to_string_pretty(&schema::schema());
+        sayln!("{}", text.expect("a schema is plain data"));
+        return Ok(exit::PASS);
+    }
     let listing = listing();
     if command.json {
         let text = serde_json::to_string_pretty(&listing).expect("a listing is plain data");
@@ -96,33 +99,21 @@ fn listing() -> Listing {
 
 /// The scenario files, by path.
 fn scenarios() -> Vec<ScenarioEntry> {
-    let here = PathBuf::from("scenarios");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
-    let folder = if here.is_dir() { here } else { root };
-    let mut files = Vec::new();
-    collect(&folder, &mut files);
-    files.sort();
-    files
-        .into_iter()
-        .map(|path| {
-            let text = std::fs::read_to_string(&path).unwrap_or_default();
-            let table: toml::Table = text.parse().unwrap_or_default();
-            let about = table.get("about").and_then(toml::Value::as_str);
-            let about = about.unwrap_or("(cannot be read)").to_owned();
-            ScenarioEntry { path: path.display().to_string(), about }
-        })
-        .collect()
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "toml") {
-            files.push(path);
-        }
-    }
+    let files = source::files(&source::shipped()).unwrap_or_default();
+    let entry = |path: std::path::PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let table: toml::Table = text.parse().unwrap_or_default();
+        let named = |key| table.get(key).and_then(toml::Value::as_str);
+        let about = match named("about") {
+            Some(about) => about.to_owned(),
+            None if source::is_plan(&text) => {
+                format!("a saved plan of {}", named("name").unwrap_or("?"))
+            }
+            None => "(cannot be read)".to_owned(),
+        };
+        ScenarioEntry { path: path.display().to_string(), about }
+    };
+    files.into_iter().map(entry).collect()
 }
 
 fn print(listing: &Listing) {

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::arguments::MetaCommand;
 use super::{Failure, machine, progress, write_file};
 use crate::runner::exit;
-use crate::scenario;
+use crate::scenario::Source;
 
 /// What became of a seed.
 #[derive(serde::Serialize)]
@@ -36,10 +36,13 @@ struct Difference {
 pub(super) fn meta(command: &MetaCommand) -> Result<u8, Failure> {
     machine::canary()?;
     // A bad scenario is told once, here, not by every child.
-    scenario::load(&command.scenario, &command.set).map_err(Failure::usage)?;
+    let source = Source::load(&command.scenario, &command.set).map_err(Failure::usage)?;
     let first = match (command.common.seed, command.seeds) {
+        (_, 2..) if source.own_seed().is_some() => {
+            return Err(Failure::usage("a plan has one seed: leave --seeds out"));
+        }
         (None, 2..) => 1,
-        (seed, _) => machine::seed(seed),
+        (given, _) => super::run::seed(&command.scenario, &source, given)?,
     };
     machine::catch_interrupt();
     let bar = progress::bar(command.common.quiet, command.seeds);

@@ -17,10 +17,12 @@ mod arguments;
 mod feed;
 mod list;
 mod machine;
+mod merge;
 mod meta;
 mod progress;
 mod run;
 mod serve;
+mod suite;
 mod trace;
 
 use std::path::Path;
@@ -28,6 +30,7 @@ use std::process::ExitCode;
 
 use backdate_reports::store::write_whole;
 use backdate_reports::summary::Summary;
+use backdate_reports::text::quoted;
 use clap::Parser;
 
 use crate::runner::exit;
@@ -48,6 +51,9 @@ pub fn main() -> ExitCode {
         Command::Run(command) => run::run(&command),
         Command::Feed(command) => feed::feed(&command),
         Command::Meta(command) => meta::meta(&command),
+        Command::Suite(command) => suite::suite(&command),
+        Command::Merge(command) => merge::merge(&command),
+        Command::SweepWorker => suite::worker(),
         Command::List(command) => list::list(&command),
         Command::Trace(command) => trace::trace(&command),
         Command::Migrate(command) => serve::migrate(&command),
@@ -125,14 +131,4 @@ fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
 fn create_folder(path: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(path)
         .map_err(|error| Failure::environment(format!("{}: {error}", path.display())))
-}
-
-/// A word of a command as a shell needs it.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-=:,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }

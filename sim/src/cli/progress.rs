@@ -59,6 +59,13 @@ impl Bar {
     }
 }
 
+/// A bar of work whose amount nobody knows.
+pub(super) fn bar_without_end(quiet: bool) -> ProgressBar {
+    let bar = bar(quiet, 0);
+    bar.unset_length();
+    bar
+}
+
 /// A bar on a terminal; nothing elsewhere, where it would only fill logs.
 pub(super) fn bar(quiet: bool, length: u64) -> ProgressBar {
     let is_shown = !quiet && std::io::stderr().is_terminal();

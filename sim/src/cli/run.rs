@@ -10,12 +10,8 @@ use super::progress::Bar;
 use super::{Failure, create_folder, machine, publish, quoted, write_file};
 use crate::real;
 use crate::runner::{self, RunError, RunOptions};
-use crate::scenario::{self, Plan};
-
-/// Names of the files of a saved run.
-pub(super) const PLAN_FILE: &str = "plan.toml";
-/// The summary of a saved run.
-pub(super) const SUMMARY_FILE: &str = "summary.json";
+use crate::scenario::{self, Plan, Source};
+use crate::sweep::worker::{PLAN_FILE, SUMMARY_FILE};
 
 pub(super) fn run(command: &RunCommand) -> Result<u8, Failure> {
     let canary = machine::canary()?;
@@ -76,15 +72,25 @@ fn plan(command: &RunCommand) -> Result<Plan, Failure> {
                 .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
             Plan::from_toml(path, &text).map_err(Failure::usage)
         }
-        (None, Some(path)) => expand(path, &command.set, command.common.seed),
+        (None, Some(path)) => {
+            let source = Source::load(path, &command.set).map_err(Failure::usage)?;
+            let seed = seed(path, &source, command.common.seed)?;
+            Ok(source.plan(seed))
+        }
         (None, None) => Err(Failure::usage("name a scenario file, or a plan with --plan FILE")),
     }
 }
 
-/// What a seed makes of a scenario.
-pub(super) fn expand(path: &Path, set: &[String], seed: Option<u64>) -> Result<Plan, Failure> {
-    let loaded = scenario::load(path, set).map_err(Failure::usage)?;
-    Ok(Plan::expand(&loaded, machine::seed(seed)))
+/// The seed to run under: the one that is given, the plan's own, or a drawn one.
+pub(super) fn seed(path: &Path, source: &Source, given: Option<u64>) -> Result<u64, Failure> {
+    match (source.own_seed(), given) {
+        (Some(own), Some(given)) if own != given => Err(Failure::usage(format!(
+            "{}: is a plan of seed {own}, it cannot run under {given}: leave --seed out",
+            path.display()
+        ))),
+        (Some(own), _) => Ok(own),
+        (None, given) => Ok(machine::seed(given)),
+    }
 }
 
 /// A scenario says where it can run.

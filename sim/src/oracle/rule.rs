@@ -8,12 +8,15 @@ use std::fmt;
 use backdate_engine::domain::money::Amount;
 use backdate_engine::domain::records::{Position, Values};
 use backdate_reports::recording::{Event, SimTime};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::mirror::{Mirror, Step};
 
 /// A rule. Its name never changes its meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum RuleId {
     /// Convergence.
     G1,

@@ -93,6 +93,7 @@ impl Outcome {
         finished.meters.fill(&mut summary);
         if end == End::Settled {
             summary.expectations = expectations(plan, &finished.meters);
+            summary.expectations.extend(unbroken(plan, &summary.rules));
             summary.thresholds = plan
                 .thresholds
                 .iter()
@@ -162,6 +163,14 @@ pub(crate) fn rule(report: &RuleReport) -> RuleSummary {
     }
 }
 
+/// The rule that must break, if it holds to the end.
+fn unbroken(plan: &Plan, rules: &[RuleSummary]) -> Option<ExpectationSummary> {
+    let id = plan.breaks?.to_string();
+    let is_broken = rules.iter().any(|rule| rule.id == id && rule.violations > 0);
+    let expected = format!("{id} breaks");
+    (!is_broken).then(|| ExpectationSummary { expected, seen: "it holds".into(), ok: false })
+}
+
 /// What the scenario is about, and whether it happened.
 fn expectations(plan: &Plan, meters: &backdate_reports::meters::Meters) -> Vec<ExpectationSummary> {
     let mut list: Vec<ExpectationSummary> = plan
@@ -177,11 +186,6 @@ fn expectations(plan: &Plan, meters: &backdate_reports::meters::Meters) -> Vec<E
         let seen = meters.fenced_producers().get(producer).copied().unwrap_or(0);
         let expected = format!("stale messages of {producer} are fenced");
         list.push(ExpectationSummary { expected, seen: seen.to_string(), ok: seen > 0 });
-    }
-    // A run in which a rule broke has not settled, and does not come here.
-    if let Some(rule) = plan.breaks {
-        let (expected, seen) = (format!("{rule} breaks"), "it holds".to_owned());
-        list.push(ExpectationSummary { expected, seen, ok: false });
     }
     let died: Vec<&str> = meters.crash_points().collect();
     for text in &plan.expect.points {

@@ -6,10 +6,12 @@
 //! # Invariants
 //! - A duration is a whole number of milliseconds below 10^12.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use backdate_engine::domain::money::Amount;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
@@ -151,6 +153,36 @@ impl<'de> Deserialize<'de> for Decimal {
         deserializer.deserialize_any(Number)
     }
 }
+
+/// What a file may say for a value, in the schema of scenarios.
+macro_rules! described {
+    ($name:ident, $schema:tt) => {
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+described!(Millis, {
+    "description": "a span of time with its unit: 250ms, 2s, 1.5s, 5m, 1h",
+    "type": "string",
+    "pattern": r"^\s*[0-9]+(\.[0-9]+)?(ms|s|m|h)\s*$"
+});
+described!(When, {
+    "description": "a time since the storm began, or drawn by the seed",
+    "type": "string",
+    "pattern": r"^(drawn|\s*[0-9]+(\.[0-9]+)?(ms|s|m|h)\s*)$"
+});
+described!(Decimal, {
+    "description": "an exact decimal",
+    "anyOf": [{ "type": "number" }, { "type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$" }]
+});
 
 #[cfg(test)]
 mod tests {

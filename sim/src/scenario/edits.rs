@@ -7,12 +7,13 @@
 //! # Invariants
 //! - Each kind is made to break one rule and to leave all others as they are.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::Millis;
 
 /// `[[edits]]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Edit {
     /// What is changed.
@@ -22,7 +23,7 @@ pub struct Edit {
 }
 
 /// Kinds of edits, each with the rule that it breaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EditKind {
     /// G1: a cost column of one transaction is wrong by one, from now on to the end.

@@ -9,6 +9,7 @@
 
 use backdate_engine::runtime::ProcessKind;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
@@ -20,7 +21,7 @@ use crate::world::faults::Fault;
 use crate::world::random::{below, stream};
 
 /// Kinds of faults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     /// Dies at any instruction; with `point`, at a named one.
@@ -69,7 +70,7 @@ pub const KINDS: &[(&str, &str)] = &[
 ];
 
 /// `[[faults]]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FaultSpec {
     /// What.

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use backdate_engine::ports::log::Topic;
 use backdate_engine::runtime::{Knobs, ProcessKind};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
@@ -21,10 +22,11 @@ use super::duration::Millis;
 use super::edits::Edit;
 use super::expect::Expect;
 use super::faults::FaultSpec;
+use super::schema;
 use crate::oracle::RuleId;
 
 /// A scenario file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Short name, as in its path.
@@ -40,6 +42,9 @@ pub struct Scenario {
     /// The rule that must break, and no other: a test of the rule. `run` ends with 1 as ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaks: Option<RuleId>,
+    /// The most seeds that a sweep runs it under, because a run takes long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seeds_max: Option<u64>,
     /// Brokers and instances.
     #[serde(default)]
     pub cluster: ClusterSpec,
@@ -66,7 +71,7 @@ impl Scenario {
 }
 
 /// A world that a scenario runs in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum On {
     /// The simulator.
@@ -76,7 +81,7 @@ pub enum On {
 }
 
 /// `[cluster]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClusterSpec {
     /// Broker processes.
@@ -84,6 +89,7 @@ pub struct ClusterSpec {
     /// Partitions of a topic.
     pub partitions: u32,
     /// Partitions of topics that differ.
+    #[schemars(schema_with = "schema::topics")]
     pub topics: BTreeMap<Topic, u32>,
     /// Instances.
     pub persistence: u32,
@@ -106,6 +112,7 @@ pub struct ClusterSpec {
     #[serde(rename = "outbox-dispatcher")]
     pub outbox_dispatcher: u32,
     /// Knobs of all instances.
+    #[schemars(schema_with = "schema::knobs")]
     pub knobs: Knobs,
 }
 
@@ -152,7 +159,7 @@ impl ClusterSpec {
 }
 
 /// `[phases]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Phases {
     /// The initial state must have settled by then.

@@ -21,6 +21,8 @@ pub mod load;
 pub mod plan;
 pub mod points;
 pub mod problem;
+pub mod schema;
+pub mod source;
 mod validate;
 
 #[cfg(test)]
@@ -30,3 +32,4 @@ pub use format::Scenario;
 pub use load::{Loaded, load, parse};
 pub use plan::{ClusterPlan, PhasesPlan, Plan, PlannedFault, PlannedInput, ReadersPlan};
 pub use problem::{Problem, Problems};
+pub use source::Source;

@@ -66,6 +66,9 @@ fn header(scenario: &Scenario, complain: &mut Complain<'_>) {
             complain(&format!("edits[{number}].at"), wrong);
         }
     }
+    if scenario.seeds_max == Some(0) {
+        complain("seeds_max", "= 0: must be at least 1".into());
+    }
     for (number, expression) in scenario.thresholds.iter().enumerate() {
         if let Err(why) = Threshold::parse(expression) {
             complain(&format!("thresholds[{number}]"), format!("= {expression:?}: {why}"));
@@ -182,6 +185,9 @@ fn securities(workload: &Workload, market: &Market, complain: &mut Complain<'_>)
     for (number, chain) in workload.chains.iter().enumerate() {
         check(format!("workload.chains[{number}].security"), &chain.security);
     }
+    for (number, late) in workload.late_instruments.iter().enumerate() {
+        check(format!("workload.late_instruments[{number}].security"), &late.security);
+    }
     for (number, correction) in workload.price_corrections.iter().enumerate() {
         if correction.factor.0.is_negative() {
             let why = format!("= {}: must be at least 0", correction.factor.0);
@@ -258,6 +264,9 @@ fn dates(scenario: &Scenario, market: &Market, complain: &mut Complain<'_>) {
     for (number, entry) in workload.late_dates.iter().enumerate() {
         let path = format!("workload.late_dates[{number}]");
         check(path, entry.business_days_back, Some(entry.at));
+    }
+    for (number, entry) in workload.late_instruments.iter().enumerate() {
+        check(format!("workload.late_instruments[{number}]"), 0, Some(entry.at));
     }
     for (number, entry) in workload.next_dates.iter().enumerate() {
         check(format!("workload.next_dates[{number}]"), 0, Some(entry.at));

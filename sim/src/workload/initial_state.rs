@@ -14,7 +14,7 @@ use super::messages::{
     TransactionMessage, json,
 };
 use super::universe::{Security, Trade};
-use super::{Context, Drafts, late_dates, late_rates, portfolio_id, weighted};
+use super::{Context, Drafts, late_dates, late_instruments, late_rates, portfolio_id, weighted};
 use crate::world::random::below;
 
 /// When quotes are sent, in milliseconds.
@@ -50,14 +50,11 @@ fn portfolios(context: &Context<'_>, drafts: &mut Drafts) {
 }
 
 fn instruments(context: &Context<'_>, drafts: &mut Drafts) {
-    for security in &context.universe.securities {
-        let message = InstrumentMessage {
-            security_id: &security.id,
-            currency: &security.currency,
-            product_type: "Equity",
-        };
-        let label = format_smolstr!("instrument/{}", security.id);
-        drafts.warmup(0, Topic::Instruments, security.id.clone(), json(&message), label);
+    let late = late_instruments::securities(context);
+    let securities = context.universe.securities.iter();
+    for security in securities.filter(|security| !late.contains(&security.id)) {
+        let (key, value, label) = instrument_message(security);
+        drafts.warmup(0, Topic::Instruments, key, value, label);
     }
 }
 
@@ -136,6 +133,16 @@ pub(super) fn transaction(
     let trade =
         Trade { id: &id, portfolio, security, kind, date, time_ms: None, units, source_version: 0 };
     context.universe.trade(&mut rng, &trade)
+}
+
+/// Key, payload and label of an instrument.
+pub(super) fn instrument_message(security: &Security) -> (SmolStr, String, SmolStr) {
+    let message = InstrumentMessage {
+        security_id: &security.id,
+        currency: &security.currency,
+        product_type: "Equity",
+    };
+    (security.id.clone(), json(&message), format_smolstr!("instrument/{}", security.id))
 }
 
 /// Key, payload and label of a business date.

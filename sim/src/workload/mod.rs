@@ -13,6 +13,7 @@ mod amendments;
 mod backdated_chain;
 mod initial_state;
 mod late_dates;
+mod late_instruments;
 mod late_rates;
 mod live;
 pub mod market;
@@ -57,6 +58,7 @@ pub fn generate(
     price_correction::draft(&context, &mut drafts);
     backdated_chain::draft(&context, &mut drafts);
     amendments::draft(&context, &mut drafts);
+    late_instruments::draft(&context, &mut drafts);
     late_rates::draft(&context, &mut drafts);
     late_dates::draft(&context, &mut drafts);
     poison::draft(&context, &mut drafts);

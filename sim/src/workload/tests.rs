@@ -51,6 +51,9 @@ at = "2s"
 [[workload.late_dates]]
 business_days_back = 6
 at = "2s"
+[[workload.late_instruments]]
+security = "AAPL"
+at = "3s"
 [[workload.next_dates]]
 at = "4s"
 [[workload.chains]]
@@ -119,10 +122,11 @@ fn what_is_late_is_not_there_before() {
         .filter(|input| input.phase == Phase::Storm)
         .filter(|input| {
             let label = &input.correlation_id;
-            label.starts_with("business_date/") || label.starts_with("rate/EUR/GBP")
+            ["business_date/", "instrument/", "rate/EUR/GBP"].iter().any(|l| label.starts_with(l))
         })
         .collect();
-    assert_eq!(late.len(), 4, "a late rate, a late date, a new date and its rate: {late:?}");
+    let all = "a late rate, date and instrument, a new date and its rate";
+    assert_eq!(late.len(), 5, "{all}: {late:?}");
     for input in late {
         let same = inputs.iter().filter(|other| other.value == input.value).count();
         assert_eq!(same, 1, "{}", input.value);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -11,7 +12,7 @@ use super::super::duration::{Decimal, Millis, When};
 pub type Weights = BTreeMap<SmolStr, u32>;
 
 /// `[workload]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Workload {
     /// Files of market data, and the window of dates that is taken from them.
@@ -44,6 +45,9 @@ pub struct Workload {
     /// Business dates that arrive only during the storm.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late_dates: Vec<LateDate>,
+    /// Instruments that arrive only during the storm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late_instruments: Vec<LateInstrument>,
     /// Business dates after the window: a new day begins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub next_dates: Vec<NextDate>,
@@ -53,7 +57,7 @@ pub struct Workload {
 }
 
 /// `[workload.data]`: paths are relative to the scenario file or to the root of the project.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// Columns `security_id, price_date, price, currency`.
@@ -86,7 +90,7 @@ impl Data {
 }
 
 /// `[workload.portfolios]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Portfolios {
     /// How many; they are called `P00001` and so on.
@@ -110,7 +114,7 @@ impl Portfolios {
 }
 
 /// `[workload.holdings]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Holdings {
     /// Securities of the price file.
@@ -141,7 +145,7 @@ impl Holdings {
 }
 
 /// `[workload.readers]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Readers {
     /// How many.
@@ -157,7 +161,7 @@ impl Default for Readers {
 }
 
 /// `[workload.live]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Live {
     /// Transactions per simulated second.
@@ -187,7 +191,7 @@ impl Live {
 }
 
 /// `[workload.amendments]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Amendments {
     /// How many, at drawn times of the storm.
@@ -195,7 +199,7 @@ pub struct Amendments {
 }
 
 /// `[workload.poison]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Poison {
     /// How many, at drawn times of the storm.
@@ -203,7 +207,7 @@ pub struct Poison {
 }
 
 /// `[[workload.price_corrections]]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PriceCorrection {
     /// Whose price.
@@ -226,7 +230,7 @@ pub struct PriceCorrection {
 }
 
 /// `[[workload.rate_corrections]]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateCorrection {
     /// `EUR/USD`.
@@ -246,7 +250,7 @@ pub struct RateCorrection {
 }
 
 /// `[[workload.late_rates]]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LateRate {
     /// `EUR/USD`.
@@ -258,7 +262,7 @@ pub struct LateRate {
 }
 
 /// `[[workload.late_dates]]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LateDate {
     /// So many business dates before the last one of the window.
@@ -267,8 +271,18 @@ pub struct LateDate {
     pub at: When,
 }
 
+/// `[[workload.late_instruments]]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LateInstrument {
+    /// Which one.
+    pub security: SmolStr,
+    /// When it arrives.
+    pub at: When,
+}
+
 /// `[[workload.next_dates]]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NextDate {
     /// When it arrives; its prices and rates follow a second later.
@@ -276,7 +290,7 @@ pub struct NextDate {
 }
 
 /// `[[workload.chains]]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Chain {
     /// Number of the portfolio, from 1.
