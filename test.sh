@@ -183,6 +183,12 @@ if selected "build, release"; then
 fi
 step "tests" 0 cargo test --workspace --quiet
 step "build, release" 0 release_build
+# A release must not be able to plant anything, and must say so.
+no_defects() {
+    ! grep -q append-keeps-counter "$BACKDATE" || return 1
+    "$BACKDATE" run scenarios/smoke/steady.toml --seed 1 --defect append-keeps-counter
+}
+step "a release has no planted defects" 2 no_defects
 step "feed folder of full size" 0 env BACKDATE_SYNTHETIC_SIZE=full \
     BACKDATE_BINARY="$PWD/$BACKDATE" \
     cargo test --workspace --quiet --test integration feed_model -- --nocapture

@@ -2,11 +2,13 @@
 //!
 //! What is tested here is what no crate can test alone: the repository itself ([`tidy`]) and the
 //! binary on folders of inputs ([`feed_cases`], [`feed_model`]), in sweeps ([`sweep`]) and on
-//! scenarios that break rules on purpose ([`negative`]), and what needs a real Kafka and a real
-//! PostgreSQL ([`services`]), such as serving ([`serve`]), runs ([`real_runs`]) and their equality
-//! with simulated ones ([`parity`]).
+//! scenarios that break rules on purpose ([`negative`]) or by a planted defect ([`defects`]), and
+//! what needs a real Kafka and a real PostgreSQL ([`services`]), such as serving ([`serve`]), runs
+//! ([`real_runs`]) and their equality with simulated ones ([`parity`]). [`shrink`] makes failures
+//! smaller.
 
 mod contract;
+mod defects;
 mod feed_cases;
 mod feed_model;
 mod fuzz;
@@ -19,6 +21,7 @@ mod schema;
 mod serve;
 #[allow(dead_code, reason = "servers that a test breaks come with such tests")]
 mod services;
+mod shrink;
 mod support;
 mod sweep;
 mod synthetic;

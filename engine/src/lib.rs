@@ -6,6 +6,7 @@
 //! behind [`ports`].
 
 pub mod adapters;
+pub mod defects;
 pub mod domain;
 pub mod ports;
 pub mod runtime;

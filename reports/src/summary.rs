@@ -51,6 +51,9 @@ pub struct Summary {
     pub seed: u64,
     /// Commit of the build; `unknown` if it was not built from a repository.
     pub commit: String,
+    /// The defect that was planted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defect: Option<String>,
     /// Hash over everything that happened, in hexadecimal.
     pub fingerprint: String,
     /// File of the plan, relative to the folder of the run; none if it was not saved.

@@ -75,6 +75,9 @@ fn verdict(out: &mut String, summary: &Summary) {
     }
     line(out, "time", time);
     line(out, "commit", &summary.commit);
+    if let Some(defect) = &summary.defect {
+        line(out, "defect planted", defect);
+    }
 }
 
 fn broken(summary: &Summary) -> Vec<&str> {

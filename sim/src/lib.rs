@@ -3,6 +3,8 @@
 pub mod cli;
 pub mod cluster;
 pub mod feed;
+#[cfg(feature = "defects")]
+pub mod hunt;
 pub mod kafka;
 pub mod oracle;
 pub mod postgres;
@@ -11,6 +13,7 @@ pub mod real;
 pub mod runner;
 pub mod scenario;
 pub mod serve;
+pub mod shrink;
 pub mod sweep;
 pub mod workload;
 pub mod world;

@@ -44,11 +44,13 @@ launch() {
 configure() {
     local name user socket
     name=$(hostname -s) user=$(id -un)
-    mkdir -p "$FOLDER/state" "$FOLDER/spool" || return 1
+    mkdir -p "$FOLDER/state" || return 1
     # Names of sockets have 107 bytes at the most: not in a folder that may lie anywhere.
     socket=$(mktemp -d)/socket
     echo "$socket" >"$FOLDER/socket"
     chmod 0755 "${socket%/*}" "$FOLDER"
+    # Each step listens on a socket in the spool folder as well.
+    mkdir "${socket%/*}/spool" || return 1
     cat >"$FOLDER/slurm.conf" <<SETTINGS
 ClusterName=test
 SlurmctldHost=$name(127.0.0.1)
@@ -59,7 +61,7 @@ SlurmdUser=$user
 AuthType=auth/munge
 AuthInfo=socket=$socket,cred_expire=5
 StateSaveLocation=$FOLDER/state
-SlurmdSpoolDir=$FOLDER/spool
+SlurmdSpoolDir=${socket%/*}/spool
 SlurmctldPidFile=$FOLDER/slurmctld.own.pid
 SlurmdPidFile=$FOLDER/slurmd.own.pid
 ProctrackType=proctrack/pgid

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use super::ServiceError;
 use super::backoff::Backoff;
 use super::instance::{Consumer, Instance, Producer};
+use crate::defects::{Defect, is_planted};
 use crate::domain::intake::Rejection;
 use crate::domain::messages;
 use crate::ports::Ports;
@@ -112,6 +113,9 @@ async fn one_by_one<P: Ports, H: Handler<P>>(
             continue;
         };
         instance.trouble(H::GROUP, &error);
+        if is_planted(Defect::FailedBatchSkipped) {
+            continue;
+        }
         let first = &slice[0];
         let (topic, partition) = (first.topic, first.partition);
         consumer.seek(Position { topic, partition, next_offset: first.offset });
@@ -148,6 +152,9 @@ impl Waiting {
 
     /// The partitions whose back-off has ended since the last call.
     fn over(&mut self) -> Vec<(Topic, u32)> {
+        if is_planted(Defect::PausedPartitionNeverResumed) {
+            return Vec::new();
+        }
         let over = self.0.iter().filter(|(_, wait)| wait.is_over.replace(false));
         over.map(|(&place, _)| place).collect()
     }
@@ -167,8 +174,14 @@ async fn take<P: Ports, H: Handler<P>>(
     consumer: &mut Consumer<'_, P>,
     records: &[Record],
 ) -> Result<(), ServiceError> {
+    if is_planted(Defect::OffsetBeforeEffect) {
+        consumer.commit(&positions(records)).await?;
+    }
     let poison = handler.handle(instance, records).await?;
-    if !poison.is_empty() {
+    if is_planted(Defect::PoisonStopsPartition) && !poison.is_empty() {
+        return Err(ServiceError::Raced("a message that nobody can read"));
+    }
+    if !poison.is_empty() && !is_planted(Defect::DeadLetterForgotten) {
         producer.send(dead_letters(instance, &poison)).await?;
         for (record, error) in &poison {
             let error = error.as_str().into();

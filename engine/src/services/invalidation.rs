@@ -1,6 +1,7 @@
 //! What an invalidation does to a key's state: one place for revision, watermark and status.
 
 use super::instance::Instance;
+use crate::defects::{Defect, is_planted};
 use crate::domain::ids::{Epoch, Key};
 use crate::domain::records::{KeyStatus, Position};
 use crate::domain::time::Date;
@@ -11,13 +12,18 @@ use crate::ports::store::rows::{EpochRow, KeyState, ReplayRow};
 /// From `date` on, what was valued before is not valid any more: the revision rises, the watermark
 /// falls to the day before if it is not there already.
 pub(super) fn invalidate(state: &mut KeyState, date: Date) {
-    state.revision = state.revision.next();
+    if !is_planted(Defect::ResetKeepsRevision) {
+        state.revision = state.revision.next();
+    }
     lower_watermark(state, date);
 }
 
 /// The watermark falls to the day before `date`, if it is not there already.
 pub(super) fn lower_watermark(state: &mut KeyState, date: Date) {
-    state.watermark_date = state.watermark_date.min(date.previous());
+    state.watermark_date = match is_planted(Defect::ResetRaisesWatermark) {
+        true => date.previous(),
+        false => state.watermark_date.min(date.previous()),
+    };
     state.status = KeyStatus::Reprocessing;
 }
 
@@ -29,12 +35,18 @@ pub(super) fn new_epoch(
     open: Option<&ReplayRow>,
     date: Date,
 ) -> (EpochRow, ReplayRow) {
+    let open = open.filter(|_| !is_planted(Defect::NewEpochForgetsOpenReplay));
     let from_date = open.map_or(date, |replay| date.min(replay.replayed_to().date()));
     state.epoch = state.epoch.next();
+    if is_planted(Defect::ServedEpochTooEarly) {
+        state.served_epoch = state.epoch;
+    }
     state.position = Position::default();
     invalidate(state, from_date);
     let (key, epoch) = (state.key.clone(), state.epoch);
-    let replay = ReplayRow { key: key.clone(), epoch, from_date, cursor: None };
+    let cached = open.filter(|_| is_planted(Defect::BumpUsesCachedEpoch)).map(|open| open.epoch);
+    let replayed = cached.unwrap_or(epoch);
+    let replay = ReplayRow { key: key.clone(), epoch: replayed, from_date, cursor: None };
     (EpochRow { key, epoch, from_date }, replay)
 }
 

@@ -10,6 +10,7 @@
 use super::ServiceError;
 use super::backoff::Backoff;
 use super::instance::{Instance, Producer};
+use crate::defects::{Defect, is_planted};
 use crate::ports::Ports;
 use crate::ports::host::{Host, Measure};
 use crate::ports::log::{Headers, NewRecord};
@@ -79,6 +80,12 @@ async fn publish<P: Ports>(
     let records: Vec<NewRecord> = records.collect();
     let runs = records.chunk_by(|a, b| a.topic == b.topic);
     let published: Vec<_> = runs.map(|run| (run[0].topic, run.len() as u64)).collect();
+    if is_planted(Defect::OutboxDeletedBeforeSend) {
+        session.run(DeleteOutbox { ids }).await?;
+        session.commit().await?;
+        producer.send(records).await?;
+        return Ok(true);
+    }
     producer.send(records).await?;
     for (topic, records) in published {
         instance.measure(Measure::Published { topic, records });

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ServiceError;
 use super::consume::{Handler, consume};
 use super::instance::{Instance, Session};
+use crate::defects::{Defect, is_planted};
 use crate::domain::fx::FxTable;
 use crate::domain::ids::{Currency, Key, SecurityId, Token};
 use crate::domain::intake::Rejection;
@@ -72,7 +73,12 @@ impl<P: Ports> Handler<P> for Valuation {
                 return Err(ServiceError::Stopping);
             }
             match messages::read_valuation_required(&record.value) {
-                Ok(job) => run_job(instance, record, job).await?,
+                Ok(job) => {
+                    let is_stale = run_job(instance, record, job).await?;
+                    if is_planted(Defect::StaleMessageDeadLettered) && is_stale {
+                        poison.push((record, Rejection::BadField));
+                    }
+                }
                 Err(rejection) => poison.push((record, rejection)),
             }
         }
@@ -80,26 +86,43 @@ impl<P: Ports> Handler<P> for Valuation {
     }
 }
 
+/// Does a job; whether it was stale, in part or as a whole.
 async fn run_job<P: Ports>(
     instance: &Instance<P>,
     record: &Record,
     job: ValuationRequired,
-) -> Result<(), ServiceError> {
+) -> Result<bool, ServiceError> {
     let mut session = instance.begin().await?;
     let keys = job.keys.iter().map(|(key, _)| key.clone()).collect::<BTreeSet<_>>();
-    let keys = keys.into_iter().collect();
+    let mut keys: Vec<Key> = keys.into_iter().collect();
+    if is_planted(Defect::KeysLockedInArrivalOrder) {
+        keys.reverse();
+    }
+    let early = match is_planted(Defect::ValuationReadsBeforeLock) {
+        true => Some(value_early(instance, &mut session, &keys, &job).await?),
+        false => None,
+    };
     let states = session.run(LockKeys { keys, skip_locked: false }).await?;
     let (mut fresh, fenced) = compare(record, &job, states);
+    let is_stale = !fenced.is_empty();
     if let Some(id) = job.job_id {
         // A job without a row is done: this message is a duplicate, or its worker was too late.
-        let Some(row) = session.run(LockValuationJob { id }).await? else {
-            session.rollback().await;
-            fenced.into_iter().for_each(|signal| instance.emit(signal));
-            return Ok(());
-        };
-        fresh.retain(|state| row.keys.iter().any(|job_key| job_key.key == state.key));
+        match session.run(LockValuationJob { id }).await? {
+            Some(row) => {
+                fresh.retain(|state| row.keys.iter().any(|job_key| job_key.key == state.key));
+            }
+            None if is_planted(Defect::JobRowNotChecked) => {}
+            None => {
+                session.rollback().await;
+                fenced.into_iter().for_each(|signal| instance.emit(signal));
+                return Ok(is_stale);
+            }
+        }
     }
-    let snapshots = value_keys(&mut session, &fresh, &job).await?;
+    let snapshots = match early {
+        Some(early) => early.of(&fresh),
+        None => value_keys(&mut session, &fresh, &job).await?,
+    };
     let rows = snapshots.rows.len() as u32;
     write(&mut session, instance, &fresh, &job, snapshots.rows).await?;
     let waiting: Vec<JobKey> = snapshots.waiting.iter().map(job_key).collect();
@@ -120,7 +143,19 @@ async fn run_job<P: Ports>(
         instance.emit(Signal::KeysWait { keys, missing });
     }
     instance.emit(Signal::JobCompleted { id: job.job_id.unwrap_or(0), rows, superseded });
-    Ok(())
+    Ok(is_stale)
+}
+
+/// What a planted defect does: values keys as they are before they are locked.
+async fn value_early<P: Ports>(
+    instance: &Instance<P>,
+    session: &mut Session<'_, P>,
+    keys: &[Key],
+    job: &ValuationRequired,
+) -> Result<Snapshots, ServiceError> {
+    let seen = LockKeys { keys: keys.to_vec(), skip_locked: false };
+    let states = instance.query(seen).await?;
+    value_keys(session, &states, job).await
 }
 
 fn job_key(state: &KeyState) -> JobKey {
@@ -138,9 +173,13 @@ fn compare(
     for state in states {
         let (message, now) = (tokens[&state.key], state.token());
         let (topic, key) = (record.topic, state.key.clone());
-        if message == now {
+        let is_newer = message.revision > now.revision || message.epoch > now.epoch;
+        let takes_newer = is_planted(Defect::NewerEpochApplied) && is_newer;
+        if is_planted(Defect::ValuationWritesJobsToken) || takes_newer {
+            fresh.push(KeyState { epoch: message.epoch, revision: message.revision, ..state });
+        } else if message == now || is_planted(Defect::ValuationDoesNotFence) {
             fresh.push(state);
-        } else if message.revision > now.revision || message.epoch > now.epoch {
+        } else if is_newer {
             others.push(Signal::IntegrityError { topic, key, message, state: now });
         } else {
             let producer = record.headers.producer.clone();
@@ -155,6 +194,18 @@ fn compare(
 struct Snapshots {
     rows: Vec<SnapshotRow>,
     waiting: Vec<KeyState>,
+}
+
+impl Snapshots {
+    /// Those of some keys, as their states are.
+    fn of(mut self, fresh: &[KeyState]) -> Self {
+        self.rows.retain(|row| {
+            let token = Token { epoch: row.epoch, revision: row.revision };
+            fresh.iter().any(|state| state.key == row.key && state.token() == token)
+        });
+        self.waiting.retain(|waiting| fresh.iter().any(|state| state.key == waiting.key));
+        self
+    }
 }
 
 /// Reads the inputs under the locks and values the keys that have an instrument.
@@ -300,7 +351,9 @@ async fn write<P: Ports>(
     session.run(DeleteSnapshots { keys, from: job.date_from, to: job.date_to }).await?;
     session.run(CopySnapshots { rows }).await?;
     let keys = written.into_iter().collect();
-    session.run(RaiseValuedThrough { keys, date: last }).await?;
+    if !is_planted(Defect::ValuedThroughNotRaised) {
+        session.run(RaiseValuedThrough { keys, date: last }).await?;
+    }
     session.run(AppendOutbox { rows: events }).await?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::ServiceError;
 use super::consume::{Handler, consume};
 use super::instance::Instance;
+use crate::defects::{Defect, is_planted};
 use crate::domain::intake::Rejection;
 use crate::domain::messages;
 use crate::domain::time::Date;
@@ -47,6 +48,9 @@ impl<P: Ports> Handler<P> for Watcher {
                 // A price after the latest business date has been used by nothing: whoever values
                 // that date later reads it, since it was stored before this news of it was sent.
                 Ok((Subject::Security(_), date)) if latest.is_none_or(|latest| date > latest) => {}
+                Ok((Subject::Security(_), date))
+                    if is_planted(Defect::LatestDatePriceIgnored) && latest == Some(date) => {}
+                Ok((Subject::Pair(..), _)) if is_planted(Defect::RatesIgnored) => {}
                 Ok((subject, date)) => {
                     let earliest = changed.entry(subject).or_insert(date);
                     *earliest = (*earliest).min(date);

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ServiceError;
 use super::backoff::Backoff;
 use super::instance::{Instance, Session};
+use crate::defects::{Defect, is_planted};
 use crate::domain::cost::Fold;
 use crate::domain::fx::FxTable;
 use crate::domain::ids::Key;
@@ -21,8 +22,8 @@ use crate::ports::host::Signal;
 use crate::ports::log::Topic;
 use crate::ports::store::rows::{HistoryRow, KeyState, LotRow, OutboxRow, ReplayRow, TimelineRow};
 use crate::ports::store::statements::{
-    AppendOutbox, DeleteLots, DeleteReplays, FindReplays, InsertHistory, LockKeys, ReadLots,
-    ReadRates, ReadReplays, ReadTimelineChunks, ReadTransactions, UpdateKeys, UpsertLots,
+    AppendOutbox, DeleteLots, DeleteReplays, FindReplays, InsertHistory, LockKeys, PruneEpochs,
+    ReadLots, ReadRates, ReadReplays, ReadTimelineChunks, ReadTransactions, UpdateKeys, UpsertLots,
     UpsertReplays, UpsertTimeline,
 };
 use crate::services::outbox_dispatcher::lane_of;
@@ -79,7 +80,11 @@ async fn round<P: Ports>(
     }
     let mut session = instance.begin().await?;
     // A key that somebody holds is being worked on; its turn comes again.
-    let states = session.run(LockKeys { keys, skip_locked: true }).await?;
+    let lock = LockKeys { keys, skip_locked: true };
+    let states = match is_planted(Defect::ReplayerDoesNotLock) {
+        true => instance.query(lock).await?,
+        false => session.run(lock).await?,
+    };
     let mut works = read(&mut session, states, instance.knobs.replay_chunk).await?;
     if works.is_empty() {
         session.rollback().await;
@@ -140,7 +145,8 @@ async fn read<P: Ports>(
         .into_iter()
         .filter_map(|state| {
             let replay = replays.remove(&state.key)?;
-            (replay.epoch == state.epoch).then_some((state, replay))
+            let is_its_own = replay.epoch == state.epoch || is_planted(Defect::BumpUsesCachedEpoch);
+            is_its_own.then_some((state, replay))
         })
         .collect();
     if open.is_empty() {
@@ -157,7 +163,11 @@ async fn read<P: Ports>(
         lots.entry(row.key).or_default().push(row.lot);
     }
     let works = open.into_iter().map(|(state, replay)| {
-        let chunk = chunks.remove(&state.key).unwrap_or_default();
+        let mut chunk = chunks.remove(&state.key).unwrap_or_default();
+        if is_planted(Defect::SellsBeforeBuysOfInstant) {
+            let by_name = |row: &TimelineRow| (row.place.at, row.place.transaction_id.clone());
+            chunk.sort_by_cached_key(by_name);
+        }
         let method = state.fold_terms.as_ref().map(|terms| terms.method);
         let lots = lots.remove(&state.key).unwrap_or_default();
         Work {
@@ -224,6 +234,10 @@ fn fold_chunk(work: &mut Work, fx: &FxTable, contents: &Contents, writes: &mut W
         let base = work.state.fold_terms.as_ref().map(|terms| &terms.base_currency);
         let rate =
             base.and_then(|base| fx.look_up(&entry.terms.trade_currency, base, entry.place.date()));
+        let is_trigger = work.rows == 0 && entry.place.date() == work.replay.from_date;
+        if is_planted(Defect::ReplayRepeatsTrigger) && is_trigger {
+            work.fold.apply(&entry.place, &entry.terms, rate);
+        }
         let outcome = work.fold.apply(&entry.place, &entry.terms, rate);
         match &outcome.fate {
             Fate::Applied(costs) => {
@@ -231,7 +245,10 @@ fn fold_chunk(work: &mut Work, fx: &FxTable, contents: &Contents, writes: &mut W
                 writes.history.push(HistoryRow {
                     key: entry.key.clone(),
                     place: entry.place.clone(),
-                    epoch: work.state.epoch,
+                    epoch: match is_planted(Defect::BumpUsesCachedEpoch) {
+                        true => work.replay.epoch,
+                        false => work.state.epoch,
+                    },
                     position: work.fold.position(),
                 });
                 let stored = contents.get(&entry.place.transaction_id);
@@ -287,6 +304,9 @@ async fn write<P: Ports>(
     if !lots.is_empty() {
         session.run(UpsertLots { rows: lots }).await?;
     }
+    if is_planted(Defect::CursorMovesApart) {
+        session.split().await?;
+    }
     let (done, open): (Vec<&Work>, Vec<&Work>) = works.iter().partition(|work| work.done);
     if !open.is_empty() {
         let rows = open.iter().map(|work| work.replay.clone()).collect();
@@ -295,6 +315,10 @@ async fn write<P: Ports>(
     if !done.is_empty() {
         let keys = done.iter().map(|work| work.state.key.clone()).collect();
         session.run(DeleteReplays { keys }).await?;
+        if is_planted(Defect::PrunedTooEarly) {
+            let epochs = done.iter().map(|work| (work.state.key.clone(), work.state.epoch));
+            session.run(PruneEpochs { keys: epochs.collect() }).await?;
+        }
     }
     let rows = works.iter().map(|work| work.state.clone()).collect();
     session.run(UpdateKeys { rows }).await?;

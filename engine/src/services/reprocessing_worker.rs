@@ -10,6 +10,7 @@ use super::ServiceError;
 use super::backoff::Backoff;
 use super::instance::{Instance, Session};
 use super::invalidation::{Rebuilds, invalidate, lower_watermark, new_epoch, report};
+use crate::defects::{Defect, is_planted};
 use crate::domain::fx::FxTable;
 use crate::domain::ids::{Currency, Key, PortfolioId};
 use crate::domain::records::FoldTerms;
@@ -62,7 +63,11 @@ pub(crate) async fn run<P: Ports>(instance: Instance<P>) {
 /// One batch of one job; whether there was any.
 async fn round<P: Ports>(instance: &Instance<P>) -> Result<bool, ServiceError> {
     let mut session = instance.begin().await?;
-    let Some(job) = session.run(TakeReprocessingJob {}).await? else {
+    let taken = match is_planted(Defect::LateFinisherCompletesRearmed) {
+        true => instance.query(TakeReprocessingJob {}).await?,
+        false => session.run(TakeReprocessingJob {}).await?,
+    };
+    let Some(job) = taken else {
         session.rollback().await;
         return Ok(false);
     };
@@ -70,23 +75,42 @@ async fn round<P: Ports>(instance: &Instance<P>) -> Result<bool, ServiceError> {
     let scan = ScanKeys { subject: job.subject.clone(), after: job.cursor.clone(), limit };
     let keys = session.run(scan).await?;
     let last = keys.last().cloned();
-    let is_end = keys.len() < limit as usize;
+    let is_end = keys.len() < limit as usize || is_planted(Defect::FanoutEndsAfterOneBatch);
     let mut visits = Vec::new();
+    if is_planted(Defect::FanoutMovesCursorFirst) {
+        finish(&mut session, job.id, last.clone().filter(|_| !is_end)).await?;
+        session.split().await?;
+    }
     if !keys.is_empty() {
-        let states = session.run(LockKeys { keys, skip_locked: false }).await?;
+        let skip_locked = is_planted(Defect::FanoutSkipsLockedKeys);
+        let lock = LockKeys { keys, skip_locked };
+        let states = match is_planted(Defect::FanoutDoesNotLock) {
+            true => instance.query(lock).await?,
+            false => session.run(lock).await?,
+        };
         visits = visit(&mut session, &job, states).await?;
     }
-    match last {
-        Some(cursor) if !is_end => {
-            session.run(MoveReprocessingJob { id: job.id, cursor }).await?;
-        }
-        _ => session.run(DeleteReprocessingJob { id: job.id }).await?,
+    if !is_planted(Defect::FanoutMovesCursorFirst) {
+        finish(&mut session, job.id, last.filter(|_| !is_end)).await?;
     }
     session.commit().await?;
     for (before, after) in &visits {
         report(instance, before, after);
     }
     Ok(true)
+}
+
+/// Moves a job to the last key that was visited; without one it is done.
+async fn finish<P: Ports>(
+    session: &mut Session<'_, P>,
+    id: u64,
+    last: Option<Key>,
+) -> Result<(), ServiceError> {
+    match last {
+        Some(cursor) => session.run(MoveReprocessingJob { id, cursor }).await?,
+        None => session.run(DeleteReprocessingJob { id }).await?,
+    }
+    Ok(())
 }
 
 /// Decides about locked keys and writes them; returns them as they were and are.
@@ -128,9 +152,17 @@ async fn visit<P: Ports>(
 
 /// A price (or its like) of that date: what was valued from there on is not valid any more.
 fn invalidate_if_valued(state: &mut KeyState, date: Date) {
-    if state.valued_through.is_some_and(|last| last >= date) {
+    if is_valued(state, date) {
         invalidate(state, date);
     }
+}
+
+/// Whether anything has been valued on that date or after it.
+fn is_valued(state: &KeyState, date: Date) -> bool {
+    state.valued_through.is_some_and(|last| match is_planted(Defect::BackdatedPriceStrict) {
+        true => last > date,
+        false => last >= date,
+    })
 }
 
 /// A rate: costs change where it changes the rate of a folded transaction, values from its date on.
@@ -162,10 +194,10 @@ async fn rates<P: Ports>(
                     fx.look_up(&entry.trade_currency, &terms.base_currency, date) != entry.fx
                 })
         });
-        let is_valued = state.valued_through.is_some_and(|last| last >= date);
-        if let Some(entry) = changed {
+        let is_valued = is_valued(state, date);
+        if let Some(entry) = changed.filter(|_| !is_planted(Defect::RateKeepsCosts)) {
             rebuild(state, open, entry.place.date(), rebuilds);
-            if is_valued {
+            if is_valued && !is_planted(Defect::RateRebuildKeepsWatermark) {
                 lower_watermark(state, date);
             }
         } else if is_valued {

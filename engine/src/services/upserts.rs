@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::defects::{Defect, is_planted};
 use crate::domain::intake::Versioned;
 
 /// What an incoming version does to the stored one.
@@ -19,7 +20,11 @@ pub(super) enum Effect {
 pub(super) fn effect<T: PartialEq>(stored: Option<(&T, i64)>, incoming: &Versioned<T>) -> Effect {
     match stored {
         None => Effect::News,
-        Some((_, version)) if incoming.source_version < version => Effect::Nothing,
+        Some((_, version))
+            if incoming.source_version < version && !is_planted(Defect::LowerVersionWins) =>
+        {
+            Effect::Nothing
+        }
         Some((content, _)) if *content != incoming.content => Effect::News,
         Some((_, version)) if incoming.source_version > version => Effect::Raised,
         Some(_) => Effect::Nothing,

@@ -4,11 +4,14 @@
 //! Any number of schedulers may run: triggers and claims are taken with SKIP LOCKED, and a key is
 //! visited under its lock, with everything about it read in later statements.
 
+mod planted;
+
 use std::collections::BTreeMap;
 
 use super::ServiceError;
 use super::backoff::Backoff;
 use super::instance::{Instance, Session};
+use crate::defects::{Defect, is_planted};
 use crate::domain::ids::Key;
 use crate::domain::messages::{self, ValuationRequired};
 use crate::domain::records::KeyStatus;
@@ -77,15 +80,25 @@ async fn serve<P: Ports>(
 /// Triggers become jobs; each hand-on makes its own job, none is merged into one that runs.
 async fn hand_on_triggers<P: Ports>(instance: &Instance<P>) -> Result<(), ServiceError> {
     let mut session = instance.begin().await?;
-    let triggers = session.run(TakeTriggers { limit: instance.knobs.trigger_batch }).await?;
+    let take = TakeTriggers { limit: instance.knobs.trigger_batch };
+    let triggers = match is_planted(Defect::TriggerDeletedBySubject) {
+        true => instance.query(take).await?,
+        false => session.run(take).await?,
+    };
     if triggers.is_empty() {
         session.rollback().await;
         return Ok(());
     }
     // The rows are locked: what is deleted is what was read.
     let jobs = triggers.iter().map(|t| (t.subject.clone(), t.earliest_date)).collect();
-    session.run(InsertReprocessingJobs { jobs }).await?;
     let subjects = triggers.into_iter().map(|trigger| trigger.subject).collect();
+    if is_planted(Defect::TriggerHandedOnApart) {
+        session.run(DeleteTriggers { subjects }).await?;
+        session.split().await?;
+        session.run(InsertReprocessingJobs { jobs }).await?;
+        return Ok(session.commit().await?);
+    }
+    session.run(InsertReprocessingJobs { jobs }).await?;
     session.run(DeleteTriggers { subjects }).await?;
     Ok(session.commit().await?)
 }
@@ -105,7 +118,12 @@ async fn visit<P: Ports>(
     }
     let mut session = instance.begin().await?;
     // A key that somebody holds is being changed: it is due again at the next round.
-    let before = session.run(LockKeys { keys, skip_locked: true }).await?;
+    let lock = LockKeys { keys, skip_locked: true };
+    let is_unlocked = planted::writes_without_lock();
+    let before = match is_unlocked {
+        true => instance.query(lock).await?,
+        false => session.run(lock).await?,
+    };
     let queries = before.iter().map(|state| ProgressQuery {
         key: state.key.clone(),
         epoch: state.epoch,
@@ -117,7 +135,11 @@ async fn visit<P: Ports>(
         progress.into_iter().map(|fact| (fact.key.clone(), fact)).collect();
     let after: Vec<KeyState> =
         before.iter().map(|state| advance(state, &progress[&state.key])).collect();
-    write_states(&mut session, &before, &after).await?;
+    let (old, new) = match is_unlocked {
+        true => planted::overwritten(&mut session, &before, &after).await?,
+        false => (before.clone(), after.clone()),
+    };
+    write_states(&mut session, &old, &new).await?;
     let jobs = plan_jobs(&mut session, &after, &progress, &instance.knobs).await?;
     let created = Signal::JobsCreated {
         jobs: jobs.len() as u32,
@@ -139,7 +161,9 @@ async fn visit<P: Ports>(
 /// its token reach.
 fn advance(state: &KeyState, facts: &Progress) -> KeyState {
     let mut next = state.clone();
-    if facts.replay_open {
+    let waits = facts.replay_open && !is_planted(Defect::CurrentDuringReplay);
+    let is_empty = facts.first_applied.is_none();
+    if waits || (is_planted(Defect::KeysWithoutHistoryStayDue) && is_empty) {
         return next;
     }
     match facts.latest_business_date {
@@ -156,9 +180,12 @@ fn advance(state: &KeyState, facts: &Progress) -> KeyState {
         }
         None => {}
     }
-    if facts.latest_business_date.is_none_or(|latest| next.watermark_date == latest) {
+    let has_arrived = facts.latest_business_date.is_none_or(|latest| next.watermark_date == latest);
+    if has_arrived || is_planted(Defect::CurrentBeforeWatermark) {
         next.status = KeyStatus::Current;
-        next.served_epoch = next.epoch;
+        if !is_planted(Defect::ServedEpochLeftBehind) {
+            next.served_epoch = next.epoch;
+        }
     }
     if next != *state {
         next.input_version += 1;
@@ -199,8 +226,11 @@ async fn plan_jobs<P: Ports>(
     let mut by_gap: BTreeMap<(Date, u32), Vec<JobKey>> = BTreeMap::new();
     for state in states {
         let facts = &progress[&state.key];
-        if let (Some(from), false, false) = (facts.first_missing, facts.replay_open, facts.job_open)
-        {
+        let in_replay = facts.replay_open && !is_planted(Defect::JobsDuringReplay);
+        let is_repeated =
+            is_planted(Defect::SecondSchedulerRepeatsJobs) || is_planted(Defect::OpenJobsIgnored);
+        let in_job = facts.job_open && !is_repeated;
+        if let (Some(from), false, false) = (facts.first_missing, in_replay, in_job) {
             let job_key = JobKey { key: state.key.clone(), token: state.token() };
             by_gap.entry((from, facts.gap_days)).or_default().push(job_key);
         }
@@ -212,7 +242,10 @@ async fn plan_jobs<P: Ports>(
     let mut jobs = Vec::new();
     for ((from, gap_days), keys) in by_gap {
         let begin = dates.partition_point(|date| *date < from);
-        let end = dates.len().min(begin + gap_days as usize);
+        let end = match is_planted(Defect::JobsCoverValuedDates) {
+            true => dates.len(),
+            false => dates.len().min(begin + gap_days as usize),
+        };
         for days in dates[begin..end].chunks(knobs.job_days as usize) {
             for keys in keys.chunks(knobs.job_keys as usize) {
                 let (date_from, date_to) = (days[0], days[days.len() - 1]);
@@ -232,12 +265,18 @@ async fn claim<P: Ports>(instance: &Instance<P>) -> Result<(), ServiceError> {
         .run(ClaimValuationJobs {
             limit: knobs.claim_batch,
             in_flight_max: knobs.jobs_in_flight,
-            lease_ms: knobs.lease_ms,
+            lease_ms: match is_planted(Defect::LeaseNeverEnds) {
+                true => u64::MAX,
+                false => knobs.lease_ms,
+            },
         })
         .await?;
     if claimed.is_empty() {
         session.rollback().await;
         return Ok(());
+    }
+    if is_planted(Defect::ClaimDispatchedApart) {
+        session.split().await?;
     }
     let rows = claimed.into_iter().map(|job| message(job, knobs.outbox_lanes)).collect();
     session.run(AppendOutbox { rows }).await?;

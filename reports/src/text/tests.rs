@@ -26,6 +26,7 @@ fn passed() -> Summary {
         on: "sim".into(),
         seed: 1,
         commit: "0123456789ab".into(),
+        defect: None,
         fingerprint: "00112233445566778899aabbccddeeff".into(),
         plan: Some("plan.toml".into()),
         sim_seconds: 17.25,

@@ -1,12 +1,17 @@
 //! The arguments of all commands.
 
+mod many;
+
 use std::path::PathBuf;
 
 use backdate_engine::runtime::ProcessKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::scenario::problem::hint;
-use crate::sweep::Shard;
+pub(super) use many::{
+    HuntCommand, HuntWorkerCommand, MergeCommand, ShrinkCommand, SuiteCommand, SweepOutputs,
+    SweepWorkerCommand,
+};
 
 /// The part of the features that a build may have or not.
 #[cfg(feature = "kafka-tls")]
@@ -22,6 +27,19 @@ macro_rules! tls {
     };
 }
 
+#[cfg(feature = "defects")]
+macro_rules! defects {
+    () => {
+        " defects"
+    };
+}
+#[cfg(not(feature = "defects"))]
+macro_rules! defects {
+    () => {
+        ""
+    };
+}
+
 /// Version, commit, features and compiler.
 const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
@@ -29,6 +47,7 @@ const LONG_VERSION: &str = concat!(
     env!("BACKDATE_COMMIT"),
     "\nfeatures kafka postgres system telemetry",
     tls!(),
+    defects!(),
     "\n",
     env!("BACKDATE_RUSTC"),
 );
@@ -61,7 +80,14 @@ pub(super) enum Command {
     Merge(MergeCommand),
     /// Run what is told on stdin, for `suite`.
     #[command(hide = true)]
-    SweepWorker,
+    SweepWorker(SweepWorkerCommand),
+    /// Take out of a failing run what its failure does not need.
+    Shrink(ShrinkCommand),
+    /// Plant defects in the engine and see whether the rules find them.
+    Hunt(HuntCommand),
+    /// Search for one planted defect.
+    #[command(hide = true)]
+    HuntWorker(HuntWorkerCommand),
     /// Show scenarios, rules, faults, crash points, metrics and exit codes.
     List(ListCommand),
     /// Show everything that happened to one key in a saved run.
@@ -87,6 +113,15 @@ pub(super) struct Common {
     /// No progress.
     #[arg(long)]
     pub(super) quiet: bool,
+}
+
+/// What every command that can run an engine with a defect takes.
+#[derive(Clone, Debug, Args)]
+pub(super) struct DefectArgument {
+    /// Plant a defect of `list`, to see whether a rule finds it; only in builds with the feature
+    /// `defects`.
+    #[arg(long, value_name = "NAME")]
+    pub(super) defect: Option<String>,
 }
 
 /// Where real services are, for `--on real`.
@@ -139,6 +174,8 @@ pub(super) struct RunCommand {
     #[command(flatten)]
     pub(super) services: ServiceArguments,
     #[command(flatten)]
+    pub(super) defect: DefectArgument,
+    #[command(flatten)]
     pub(super) common: Common,
     /// One line an event on stdout, for `meta`.
     #[arg(long, hide = true)]
@@ -169,6 +206,8 @@ pub(super) struct FeedCommand {
     pub(super) strict: bool,
     #[command(flatten)]
     pub(super) services: ServiceArguments,
+    #[command(flatten)]
+    pub(super) defect: DefectArgument,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -204,69 +243,6 @@ pub(super) struct MetaCommand {
     pub(super) set: Vec<String>,
     #[command(flatten)]
     pub(super) common: Common,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct SuiteCommand {
-    /// Scenarios, saved plans and folders of them; the scenarios that are shipped if none is named.
-    #[arg(value_name = "DIR|FILE")]
-    pub(super) paths: Vec<PathBuf>,
-    /// Seeds of each scenario, from `--seed` on (from 1 without it); a scenario may ask for fewer.
-    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "minutes",
-          value_parser = clap::value_parser!(u64).range(1..1 << 48))]
-    pub(super) seeds: u64,
-    /// Go on from seed to seed for so long.
-    #[arg(long, value_name = "M", value_parser = positive)]
-    pub(super) minutes: Option<f64>,
-    /// Run one part of the sweep, e.g. `3/16`; `merge` puts all parts together.
-    #[arg(long, value_name = "I/N")]
-    pub(super) shard: Option<Shard>,
-    /// Keep results in this folder; a sweep that was stopped goes on from there.
-    #[arg(long, value_name = "DIR")]
-    pub(super) save: Option<PathBuf>,
-    /// Stop at the first failure that is not known.
-    #[arg(long)]
-    pub(super) fail_fast: bool,
-    #[command(flatten)]
-    pub(super) outputs: SweepOutputs,
-    /// First seed.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..1 << 62))]
-    pub(super) seed: Option<u64>,
-    /// Worker processes; one a core if absent.
-    #[arg(long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(super) jobs: Option<u16>,
-    /// No progress.
-    #[arg(long)]
-    pub(super) quiet: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct MergeCommand {
-    /// Folders of all shards.
-    #[arg(value_name = "SHARD_DIR", required = true)]
-    pub(super) shards: Vec<PathBuf>,
-    /// Folder of the whole.
-    #[arg(long, value_name = "DIR")]
-    pub(super) save: PathBuf,
-    #[command(flatten)]
-    pub(super) outputs: SweepOutputs,
-}
-
-/// What a sweep writes besides its folder.
-#[derive(Debug, Args)]
-pub(super) struct SweepOutputs {
-    /// Write JUnit XML: one test case a scenario and rule, threshold or expectation.
-    #[arg(long, value_name = "FILE")]
-    pub(super) junit: Option<PathBuf>,
-    /// Print annotations for a GitHub workflow.
-    #[arg(long)]
-    pub(super) annotations: bool,
-    /// Failures that are known (TOML) do not fail the sweep.
-    #[arg(long, value_name = "FILE")]
-    pub(super) known: Option<PathBuf>,
-    /// Write the summary as JSON; `-` is stdout.
-    #[arg(long, value_name = "FILE")]
-    pub(super) json: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

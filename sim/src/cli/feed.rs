@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::arguments::{COMMIT, FeedCommand, FeedFaults, FeedOrder, On};
 use super::machine::Stopwatch;
-use super::{Failure, create_folder, machine, progress, publish, quoted, write_file};
+use super::{Failure, create_folder, defects, machine, progress, publish, quoted, write_file};
 use crate::cluster::ClusterConfig;
 use crate::feed::inputs::FeedInputs;
 use crate::feed::{Faults, Fed, FeedFailure, FeedOptions, Order};
@@ -31,6 +31,10 @@ pub(super) fn feed(command: &FeedCommand) -> Result<u8, Failure> {
         return Err(Failure::usage(problem));
     }
     let canary = machine::canary()?;
+    defects::plant(&command.defect)?;
+    if command.on == On::Real {
+        defects::refuse_on_real(&command.defect)?;
+    }
     let inputs = FeedInputs::read(&command.folder).map_err(Failure::usage)?;
     for bad in &inputs.bad_rows {
         eprintln!("{bad}");
@@ -91,6 +95,7 @@ fn summarise(fed: &Fed, command: &FeedCommand, seed: u64) -> Summary {
         on: fed.finished.on.into(),
         seed,
         commit: COMMIT.to_owned(),
+        defect: command.defect.defect.clone(),
         fingerprint: fed.finished.fingerprint_text(),
         plan: None,
         sim_seconds: fed.finished.ended.seconds(),
@@ -153,6 +158,9 @@ fn repeat(command: &FeedCommand, seed: u64) -> String {
     }
     if command.on == On::Real {
         text += " --on real";
+    }
+    if let Some(name) = &command.defect.defect {
+        text += &format!(" --defect {name}");
     }
     for change in &command.set {
         text += &format!(" --set {}", quoted(change));

@@ -19,7 +19,7 @@ struct Listing {
     crash_points: Vec<String>,
     sometimes: Vec<&'static str>,
     metrics: Vec<String>,
-    /// Planted defects; none in this build.
+    /// Defects that can be planted; none in a build without the feature.
     defects: Vec<Entry>,
     exit_codes: Vec<ExitCode>,
 }
@@ -92,7 +92,7 @@ fn listing() -> Listing {
             .chain(latencies)
             .chain(queues)
             .collect(),
-        defects: Vec::new(),
+        defects: super::defects::all().into_iter().map(entry).collect(),
         exit_codes: exit_codes.into(),
     }
 }
@@ -126,6 +126,12 @@ fn print(listing: &Listing) {
         for Entry { id, about } in entries {
             sayln!("  {id:<20} {about}");
         }
+    }
+    if !listing.defects.is_empty() {
+        sayln!("defects (for --defect and hunt)");
+    }
+    for Entry { id, about } in &listing.defects {
+        sayln!("  {id:<34} {about}");
     }
     sayln!("crash points");
     for point in &listing.crash_points {

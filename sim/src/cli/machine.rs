@@ -26,6 +26,19 @@ pub(super) fn catch_interrupt() {
     }
 }
 
+/// Interrupts the command when its stdin ends: when who started it is gone.
+#[cfg(feature = "defects")]
+#[allow(clippy::disallowed_methods, reason = "stdin blocks, and must be seen to end during a run")]
+pub(super) fn end_with_stdin() -> std::io::Result<()> {
+    let thread = std::thread::Builder::new().name("stdin".to_owned());
+    thread.spawn(|| {
+        // Nothing is written to it; whatever ends it ends the command.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        INTERRUPTED.store(true, Ordering::Relaxed);
+    })?;
+    Ok(())
+}
+
 /// A clock that started when the command did.
 #[derive(Clone, Copy)]
 pub(super) struct Stopwatch(Instant);

@@ -14,7 +14,9 @@ macro_rules! sayln {
 }
 
 mod arguments;
+mod defects;
 mod feed;
+mod hunt;
 mod list;
 mod machine;
 mod merge;
@@ -22,6 +24,7 @@ mod meta;
 mod progress;
 mod run;
 mod serve;
+mod shrink;
 mod suite;
 mod trace;
 
@@ -53,7 +56,10 @@ pub fn main() -> ExitCode {
         Command::Meta(command) => meta::meta(&command),
         Command::Suite(command) => suite::suite(&command),
         Command::Merge(command) => merge::merge(&command),
-        Command::SweepWorker => suite::worker(),
+        Command::SweepWorker(command) => suite::worker(&command),
+        Command::Shrink(command) => shrink::shrink(&command),
+        Command::Hunt(command) => hunt::hunt(&command),
+        Command::HuntWorker(command) => hunt::worker(&command),
         Command::List(command) => list::list(&command),
         Command::Trace(command) => trace::trace(&command),
         Command::Migrate(command) => serve::migrate(&command),

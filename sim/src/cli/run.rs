@@ -7,7 +7,7 @@ use backdate_reports::summary::Verdict;
 
 use super::arguments::{COMMIT, On, RunCommand};
 use super::progress::Bar;
-use super::{Failure, create_folder, machine, publish, quoted, write_file};
+use super::{Failure, create_folder, defects, machine, publish, quoted, write_file};
 use crate::real;
 use crate::runner::{self, RunError, RunOptions};
 use crate::scenario::{self, Plan, Source};
@@ -15,8 +15,10 @@ use crate::sweep::worker::{PLAN_FILE, SUMMARY_FILE};
 
 pub(super) fn run(command: &RunCommand) -> Result<u8, Failure> {
     let canary = machine::canary()?;
+    defects::plant(&command.defect)?;
     let mut plan = plan(command)?;
     if command.on == On::Real {
+        defects::refuse_on_real(&command.defect)?;
         refuse_elsewhere(&plan)?;
         plan = command.time_scale.map_or(plan.clone(), |by| plan.hurried(by));
     }
@@ -45,6 +47,7 @@ pub(super) fn run(command: &RunCommand) -> Result<u8, Failure> {
         Err(error @ RunError::Recording(..)) => return Err(Failure::environment(error)),
     };
     summary.commit = COMMIT.to_owned();
+    summary.defect = command.defect.defect.clone();
     summary.wall_seconds = Some(wall.as_secs_f64());
     summary.peak_rss_bytes = machine::peak_rss_bytes();
     if command.event_lines {
@@ -121,6 +124,7 @@ fn repeat(command: &RunCommand, seed: u64) -> String {
         words.push("--on real".to_owned());
         words.extend(command.time_scale.map(|by| format!("--time-scale {by}")));
     }
+    words.extend(command.defect.defect.iter().map(|name| format!("--defect {name}")));
     words.join(" ")
 }
 

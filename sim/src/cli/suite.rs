@@ -11,9 +11,9 @@ use backdate_reports::sweep::{Context, Known, KnownFile, LostRun, RunResult, Swe
 use backdate_reports::sweep::{annotations, junit, text};
 use indicatif::ProgressBar;
 
-use super::arguments::{COMMIT, SuiteCommand, SweepOutputs};
+use super::arguments::{COMMIT, SuiteCommand, SweepOutputs, SweepWorkerCommand};
 use super::machine::{self, Stopwatch};
-use super::{Failure, progress, write_file};
+use super::{Failure, defects, progress, write_file};
 use crate::runner::exit;
 use crate::scenario::load;
 use crate::sweep::manifest::Wanted;
@@ -26,6 +26,7 @@ const EVIDENCE_CHARS: usize = 160;
 
 pub(super) fn suite(command: &SuiteCommand) -> Result<u8, Failure> {
     machine::canary()?;
+    defects::plant(&command.defect)?;
     let known = known(command.outputs.known.as_deref())?;
     let wanted = Wanted {
         paths: &command.paths,
@@ -40,7 +41,8 @@ pub(super) fn suite(command: &SuiteCommand) -> Result<u8, Failure> {
     sweep.close(command, ended)
 }
 
-pub(super) fn worker() -> Result<u8, Failure> {
+pub(super) fn worker(command: &SweepWorkerCommand) -> Result<u8, Failure> {
+    defects::plant(&command.defect)?;
     let options = worker::Options {
         commit: COMMIT,
         canary: machine::canary()?,
@@ -124,6 +126,7 @@ impl Sweep {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let pool = Pool {
             binary: std::env::current_exe().map_err(Failure::environment)?,
+            arguments: defects::arguments(&command.defect),
             jobs: command.jobs.map_or(cores, usize::from),
             next: &mut next,
             told: &mut |told| self.hear(command, told),

@@ -120,7 +120,8 @@ pub fn feed(inputs: FeedInputs, options: FeedOptions<'_>) -> Result<Fed, FeedFai
 pub fn judge(cluster: &ClusterConfig) -> JudgeConfig {
     JudgeConfig {
         keys_per_transaction_max: cluster.keys_per_transaction(),
-        must_evaluate: false,
+        lease: Duration::from_millis(cluster.knobs.lease_ms),
+        must_evaluate: Vec::new(),
         ..JudgeConfig::default()
     }
 }

@@ -16,6 +16,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use backdate_engine::defects::{Defect, is_planted};
 use backdate_engine::ports::log::{Position, Topic};
 use backdate_reports::recording::SimTime;
 use smol_str::SmolStr;
@@ -260,6 +261,11 @@ impl Group {
         let completing = matches!(self.phase, Phase::Completing { .. });
         let refusal = self.refuses(&id, generation);
         let refusal = refusal.or_else(|| completing.then_some(GroupResponse::Rebalancing));
+        if refusal.is_some() && is_planted(Defect::ZombieCommitAccepted) {
+            self.disk.commit(&self.name, &positions);
+            out.push(Effect::Committed(positions));
+            return GroupResponse::Done;
+        }
         if let Some(refusal) = refusal {
             out.push(Effect::CommitRefused { member: id });
             return refusal;

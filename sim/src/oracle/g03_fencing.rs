@@ -2,22 +2,34 @@
 //!
 //! - Execution: every commit, and every dead letter.
 //! - Allowed interference: zombies, second instances, producers that keep an old token, pauses of
-//!   any length between two statements.
+//!   any length between two statements; jobs of another environment that a client sends.
 //! - Assertion: snapshots carry the token that the key has after the very commit that writes
 //!   them, history rows its epoch; a commit that folds (history, lots) moves the token or the
 //!   counter that computing before the lock compares. Stale messages are dropped, never
-//!   dead-lettered, and no instance meets a token that is newer than the state.
+//!   dead-lettered, and no instance meets a token that is newer than the state. What a group has
+//!   committed does not fall: a member of an older generation is refused.
 
-use backdate_engine::domain::ids::Token;
+use std::collections::{HashMap, HashSet};
+
+use backdate_engine::domain::ids::{Epoch, Revision, Token};
 use backdate_engine::ports::host::Signal;
 use backdate_engine::ports::log::Topic;
 use backdate_reports::recording::{Change, EventKind, Row};
+use serde::Deserialize;
 use serde_json::Value;
+
+use smol_str::SmolStr;
 
 use super::mirror::KeyMirror;
 use super::rule::{Rule, RuleReport, Scene};
 
-pub(super) struct Fencing;
+#[derive(Default)]
+pub(super) struct Fencing {
+    /// Committed positions by group, topic and partition.
+    positions: HashMap<(SmolStr, Topic, u32), u64>,
+    /// Tokens that did not come from the engine.
+    foreign: HashSet<Token>,
+}
 
 impl Rule for Fencing {
     fn observe(&mut self, scene: &Scene<'_>, report: &mut RuleReport) {
@@ -26,8 +38,23 @@ impl Rule for Fencing {
             EventKind::Appended(record) if record.topic == Topic::DeadLetters => {
                 dead_letter(scene, report);
             }
+            EventKind::OffsetsCommitted { group, positions } => {
+                for position in positions {
+                    let place = (group.clone(), position.topic, position.partition);
+                    let (next, last) = (position.next_offset, self.positions.entry(place));
+                    let last = last.or_default();
+                    report.check(next >= *last, scene.event, || {
+                        let (topic, partition) = (position.topic, position.partition);
+                        format!("{group} falls back from {last} to {next} in {topic}[{partition}]")
+                    });
+                    *last = next;
+                }
+            }
+            EventKind::InputSent { topic: Topic::ValuationRequired, value, .. } => {
+                self.foreign.extend(foreign_token(value));
+            }
             EventKind::Signal(Signal::IntegrityError { topic, key, message, state }) => report
-                .check(false, scene.event, || {
+                .check(self.foreign.contains(message), scene.event, || {
                     format!("{topic} brought {key} token {message}, newer than the state's {state}")
                 }),
             _ => {}
@@ -80,6 +107,17 @@ fn commit(changes: &[Change], scene: &Scene<'_>, report: &mut RuleReport) {
             format!("a commit folded {key} and moved neither its token nor its counter")
         });
     }
+}
+
+/// The token of a job that a client sends.
+fn foreign_token(value: &[u8]) -> Option<Token> {
+    #[derive(Deserialize)]
+    struct Fields {
+        epoch: Epoch,
+        revision: Revision,
+    }
+    let fields: Fields = serde_json::from_slice(value).ok()?;
+    Some(Token { epoch: fields.epoch, revision: fields.revision })
 }
 
 fn state_token(mirrored: &KeyMirror) -> Option<Token> {

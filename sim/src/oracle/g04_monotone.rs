@@ -1,34 +1,84 @@
 //! G4, monotone: tokens and served epochs only rise, and W rises only over what is valued.
 //!
-//! - Execution: every commit that writes a row of `position_state`.
+//! - Execution: every commit that writes a row of `position_state`; every event of the outbox that
+//!   appears in the log.
 //! - Allowed interference: anything; a business date that came late may be passed while its trigger
 //!   or a fan-out that has not visited the key is pending.
 //! - Assertion: epoch, revision and served epoch never decrease, no key disappears; W falls only
 //!   with a new revision; each business date that W passes, from the first applied transaction on,
 //!   has a snapshot under the current token, and W stays at or below the latest business date.
-//!   While a replay is open neither W nor `CURRENT` nor the served epoch moves up.
+//!   While a replay is open neither W nor `CURRENT` nor the served epoch moves up. A key becomes
+//!   `CURRENT` with W at a date that was the latest business date at some instant. Events of one
+//!   topic and key first appear in the order in which they were committed.
+
+use std::collections::BTreeSet;
 
 use backdate_engine::domain::records::KeyStatus;
 use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::rows::KeyState;
+use backdate_reports::recording::{EventKind, Row};
 
 use super::mirror::KeyMirror;
+use super::publication::Publications;
 use super::rule::{Rule, RuleReport, Scene};
 
-pub(super) struct Monotone;
+#[derive(Default)]
+pub(super) struct Monotone {
+    /// Dates that were the latest business date.
+    latest: BTreeSet<Date>,
+    publications: Publications,
+}
 
 impl Rule for Monotone {
     fn observe(&mut self, scene: &Scene<'_>, report: &mut RuleReport) {
+        self.order(scene, report);
+        self.latest.extend(scene.mirror.inputs.latest_business_date());
         for touch in scene.step.touched.iter().filter(|touch| touch.state) {
             let mirrored = &scene.mirror.keys[touch.key];
             let wrong = match (&touch.before, &mirrored.state) {
-                (Some(before), Some(after)) => moved(mirrored, before, after, scene),
+                (Some(before), Some(after)) => {
+                    moved(mirrored, before, after, scene).or_else(|| self.too_early(before, after))
+                }
                 (_, None) => Some("its row of position_state is gone".to_owned()),
                 (None, Some(_)) => None,
             };
             report.check(wrong.is_none(), scene.event, || {
                 format!("{}: {}", mirrored.key, wrong.unwrap_or_default())
             });
+        }
+    }
+}
+
+impl Monotone {
+    /// Whether a key is CURRENT while its watermark is still on its way.
+    fn too_early(&self, before: &KeyState, after: &KeyState) -> Option<String> {
+        let current = KeyStatus::Current;
+        let becomes = after.status == current && before.status != current;
+        let arrived = self.latest.is_empty() || self.latest.contains(&after.watermark_date);
+        (becomes && !arrived).then(|| {
+            let at = after.watermark_date;
+            format!("it becomes CURRENT with W at {at}, which never was the latest business date")
+        })
+    }
+
+    fn order(&mut self, scene: &Scene<'_>, report: &mut RuleReport) {
+        match &scene.event.kind {
+            EventKind::Committed { changes, .. } => {
+                for change in changes {
+                    if let Row::Outbox(row) = &change.row {
+                        self.publications.outbox(row, change.deleted, scene.event.seq);
+                    }
+                }
+            }
+            EventKind::Appended(record) => {
+                let wrong = self.publications.appended(record);
+                report.check(wrong.is_none(), scene.event, || {
+                    let (first, second) = wrong.unwrap_or_default();
+                    let (topic, key) = (record.topic, &record.key);
+                    format!("{topic} {key}: event {second} appears before {first}")
+                });
+            }
+            _ => {}
         }
     }
 }

@@ -1,17 +1,25 @@
 //! G8, liveness: once faults have ended, work moves until everything has settled.
 //!
-//! - Execution: the calm phase of a run, and its end.
-//! - Allowed interference: none any more, but for what faults have damaged for good.
+//! - Execution: the calm phase of a run, and its end; of starvation, every claim of valuation jobs.
+//! - Allowed interference: none any more, but for what faults have damaged for good. What waits
+//!   while a fault is under way is not starved by others.
 //! - Assertion: while anything is pending, no stretch of simulated time as long as the timeout goes
 //!   by without progress; the run settles, within its limit if it has one. Progress is a change of
 //!   inputs, keys, timelines, history, snapshots, triggers or fan-outs, news that moves on, or a
-//!   record that its consumer declares done. Jobs that are claimed again and again are none.
+//!   record that its consumer declares done. Jobs that are claimed again and again are none. No job
+//!   that can be claimed is passed over in favour of younger ones for longer than a bound.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use backdate_reports::recording::{EventKind, Phase, SimTime};
+use backdate_engine::ports::store::rows::{JobStatus, ValuationJobRow};
+use backdate_reports::recording::{EventKind, Phase, Row, SimTime};
 
 use super::rule::{End, Rule, RuleReport, Scene};
+
+/// How long a job may be passed over: a claim that stalls holds it, until the server ends the
+/// session, which takes ten seconds.
+const PASSED_OVER: Duration = Duration::from_secs(12);
 
 pub(super) struct Liveness {
     timeout: Duration,
@@ -19,17 +27,30 @@ pub(super) struct Liveness {
     calm_since: Option<SimTime>,
     settled: bool,
     progress: SimTime,
+    /// Jobs that wait for a claim, and since when younger ones are preferred.
+    waiting: BTreeMap<u64, Option<SimTime>>,
+    /// Faults that are under way.
+    faults: u32,
 }
 
 impl Liveness {
     pub(super) fn new(timeout: Duration, limit: Option<Duration>) -> Self {
-        Self { timeout, limit, calm_since: None, settled: false, progress: SimTime::default() }
+        Self {
+            timeout,
+            limit,
+            calm_since: None,
+            settled: false,
+            progress: SimTime::default(),
+            waiting: BTreeMap::new(),
+            faults: 0,
+        }
     }
 }
 
 impl Rule for Liveness {
     fn observe(&mut self, scene: &Scene<'_>, report: &mut RuleReport) {
         let at = scene.event.at;
+        self.starvation(scene, report);
         if let EventKind::Phase(phase) = scene.event.kind {
             self.settled = phase == Phase::Settled;
             match (phase, self.calm_since) {
@@ -72,5 +93,48 @@ impl Rule for Liveness {
             };
             format!("the run has ended and did not settle; {left}")
         });
+    }
+}
+
+impl Liveness {
+    fn starvation(&mut self, scene: &Scene<'_>, report: &mut RuleReport) {
+        let changes = match &scene.event.kind {
+            EventKind::Committed { changes, .. } => changes,
+            EventKind::Fault { begins, .. } => {
+                self.faults = if *begins { self.faults + 1 } else { self.faults.saturating_sub(1) };
+                return self.forget();
+            }
+            EventKind::Crashed(_) | EventKind::Started => return self.forget(),
+            _ => return,
+        };
+        for change in changes {
+            let Row::ValuationJob(job) = &change.row else { continue };
+            if !change.deleted && job.status == JobStatus::Pending {
+                self.waiting.entry(job.id).or_insert(None);
+            } else if self.waiting.remove(&job.id).is_some() && self.faults == 0 {
+                self.passed_over(job, scene, report);
+            }
+        }
+    }
+
+    /// A job was claimed: those that are older and still wait were passed over.
+    fn passed_over(
+        &mut self,
+        claimed: &ValuationJobRow,
+        scene: &Scene<'_>,
+        report: &mut RuleReport,
+    ) {
+        for (id, since) in self.waiting.range_mut(..claimed.id) {
+            let since = *since.get_or_insert(scene.event.at);
+            let waited = scene.event.at.since(since);
+            report.check(waited <= PASSED_OVER, scene.event, || {
+                let younger = claimed.id;
+                format!("valuation job {id} waits since {waited:?} while job {younger} is claimed")
+            });
+        }
+    }
+
+    fn forget(&mut self) {
+        self.waiting.values_mut().for_each(|since| *since = None);
     }
 }

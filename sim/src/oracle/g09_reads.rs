@@ -7,9 +7,11 @@
 //!   where that has changed meanwhile, only order and validity are judged.
 //! - Assertion: per key and reader the served epoch never falls, and never exceeds the committed
 //!   one; the snapshot is of a version that is valid for it; where nothing has changed, epoch,
-//!   position and snapshot are the committed ones. A key that was seen holding something and that
-//!   still holds something, by its timeline and by the stored inputs, is in the answer. The
-//!   served epoch moves only in a commit that leaves the key `CURRENT`.
+//!   position and snapshot are the committed ones. A key that was seen holding something, whose
+//!   served version has not come to nothing since, and that still holds something, by its timeline
+//!   and by the stored inputs, is in the answer. The
+//!   served epoch moves only in a commit that leaves the key `CURRENT`, and a key that is `CURRENT`
+//!   serves its newest epoch. Rows of the served version stay as long as it is served.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -17,7 +19,7 @@ use backdate_engine::domain::ids::{Epoch, PortfolioId};
 use backdate_engine::domain::money::Amount;
 use backdate_engine::domain::records::KeyStatus;
 use backdate_engine::ports::store::statements::PositionRead;
-use backdate_reports::recording::EventKind;
+use backdate_reports::recording::{Change, EventKind, Row};
 use smol_str::SmolStr;
 
 use super::mirror::{KeyIndex, KeyMirror, Mark, Mirror};
@@ -41,6 +43,12 @@ impl Rule for Reads {
     fn observe(&mut self, scene: &Scene<'_>, report: &mut RuleReport) {
         for touch in scene.step.touched.iter().filter(|touch| touch.state) {
             switch(touch.before.as_deref(), &scene.mirror.keys[touch.key], scene, report);
+        }
+        for touch in scene.step.touched.iter().filter(|touch| touch.history || touch.state) {
+            self.come_to_nothing(touch.key, scene);
+        }
+        if let EventKind::Committed { changes, .. } = &scene.event.kind {
+            deletions(changes, scene, report);
         }
         let EventKind::Read { portfolio_id, positions } = &scene.event.kind else {
             return;
@@ -74,6 +82,18 @@ impl Rule for Reads {
 }
 
 impl Reads {
+    /// A position of the served version that reaches zero has not disappeared, even if a newer
+    /// version, which is not served yet, holds something again.
+    fn come_to_nothing(&mut self, index: KeyIndex, scene: &Scene<'_>) {
+        let mirrored = &scene.mirror.keys[index];
+        let last = mirrored.valid_history(mirrored.served()).next();
+        if last.is_some_and(|row| row.position.quantity.is_zero())
+            && let Some(held) = self.held.get_mut(&mirrored.key.portfolio_id)
+        {
+            held.remove(&index);
+        }
+    }
+
     fn disappeared(
         &mut self,
         portfolio: &PortfolioId,
@@ -135,6 +155,33 @@ fn switch(
         report.check(whole, scene.event, || {
             let (key, epoch) = (&mirrored.key, after.served_epoch.0);
             format!("{key} serves epoch {epoch} before it is CURRENT")
+        });
+    }
+    if let Some(after) = &mirrored.state
+        && after.status == KeyStatus::Current
+    {
+        let (served, newest) = (after.served_epoch.0, after.epoch.0);
+        report.check(served == newest, scene.event, || {
+            format!("{} is CURRENT with epoch {newest} and serves {served}", mirrored.key)
+        });
+    }
+}
+
+/// Rows of an older epoch may go once nobody is shown them any more.
+fn deletions(changes: &[Change], scene: &Scene<'_>, report: &mut RuleReport) {
+    for (change, index) in changes.iter().zip(&scene.step.rows) {
+        let (true, Some(index)) = (change.deleted, index) else { continue };
+        let (epoch, date) = match &change.row {
+            Row::History(row) => (row.epoch, row.place.date()),
+            Row::Snapshot(row) => (row.epoch, row.date),
+            _ => continue,
+        };
+        let mirrored = &scene.mirror.keys[*index];
+        let is_old = epoch < mirrored.newest();
+        let is_shown = is_old && mirrored.is_valid(epoch, date, mirrored.served());
+        report.check(!is_shown, scene.event, || {
+            let (key, epoch) = (&mirrored.key, epoch.0);
+            format!("a row of {key} on {date} of epoch {epoch} is gone, and it is still served")
         });
     }
 }

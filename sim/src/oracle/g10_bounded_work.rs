@@ -5,10 +5,16 @@
 //!   once, a date may be valued again under one token. Deadlocks only where a fault asks for them.
 //! - Assertion: a transaction holds no more than a batch of keys; between two rewinds a replay
 //!   writes no more history rows than the timeline has entries, and it is rewound only together
-//!   with a new revision; a (key, date) is written once per token; no 40P01.
+//!   with a new revision; a (key, date) is written once per token; a valuation job is claimed again
+//!   only when its lease has ended; no 40P01.
+
+use std::collections::HashMap;
+use std::time::Duration;
 
 use backdate_engine::domain::ids::Epoch;
+use backdate_engine::domain::time::Timestamp;
 use backdate_engine::ports::store::StoreError;
+use backdate_engine::ports::store::rows::ValuationJobRow;
 use backdate_reports::recording::{Change, EventKind, Row};
 
 use super::rule::{Rule, RuleReport, Scene};
@@ -17,11 +23,14 @@ pub(super) struct BoundedWork {
     keys_max: u32,
     /// Per key: the epoch, and history rows inserted for it since its last rewind.
     inserted: Vec<(Epoch, usize)>,
+    lease: Duration,
+    /// Ends of the leases that run.
+    leases: HashMap<u64, Timestamp>,
 }
 
 impl BoundedWork {
-    pub(super) fn new(keys_max: u32) -> Self {
-        Self { keys_max, inserted: Vec::new() }
+    pub(super) fn new(keys_max: u32, lease: Duration) -> Self {
+        Self { keys_max, inserted: Vec::new(), lease, leases: HashMap::new() }
     }
 }
 
@@ -34,6 +43,11 @@ impl Rule for BoundedWork {
                     format!("{client} held {keys_locked} keys locked, the batch is {max}")
                 });
                 self.history(changes, scene, report);
+                for change in changes {
+                    if let Row::ValuationJob(job) = &change.row {
+                        self.claim(job, change.deleted, scene, report);
+                    }
+                }
                 for (index, date) in &scene.step.rewritten {
                     let mirrored = &scene.mirror.keys[*index];
                     let excused = scene.mirror.crashed || mirrored.lease_lost;
@@ -54,6 +68,25 @@ impl Rule for BoundedWork {
 }
 
 impl BoundedWork {
+    /// A lease begins at the time of its claim, by the clock of the database.
+    fn claim(
+        &mut self,
+        job: &ValuationJobRow,
+        deleted: bool,
+        scene: &Scene<'_>,
+        report: &mut RuleReport,
+    ) {
+        let running = self.leases.remove(&job.id);
+        let Some(until) = job.lease_until.filter(|_| !deleted) else { return };
+        self.leases.insert(job.id, until);
+        let lease = i64::try_from(self.lease.as_micros()).unwrap_or(i64::MAX);
+        let claimed = until.micros().saturating_sub(lease);
+        let holds = running.is_none_or(|running| running == until || running.micros() < claimed);
+        report.check(holds, scene.event, || {
+            format!("valuation job {} is claimed again while its lease runs", job.id)
+        });
+    }
+
     fn history(&mut self, changes: &[Change], scene: &Scene<'_>, report: &mut RuleReport) {
         let keys = scene.mirror.keys.len();
         self.inserted.resize(keys, (Epoch(0), 0));

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::rc::Rc;
 
+use backdate_engine::defects::{Defect, is_planted};
 use backdate_engine::domain::ids::{Currency, Key, PortfolioId, SecurityId, TransactionId};
 use backdate_engine::domain::records::BusinessDate;
 use backdate_engine::domain::records::{GLOBAL_CALENDAR, KeyStatus};
@@ -58,9 +59,12 @@ pub fn is_behind(state: &KeyState, latest: Option<Date>) -> bool {
 
 /// Whether the scheduler has to look at the key.
 pub fn is_due(view: View<'_>, state: &KeyState, latest: Option<Date>) -> bool {
+    let looks_at_replays =
+        !is_planted(Defect::CurrentDuringReplay) && !is_planted(Defect::JobsDuringReplay);
+    let looks_at_jobs = !is_planted(Defect::OpenJobsIgnored);
     is_behind(state, latest)
-        && view.get::<ReplayRow>(&state.key).is_none()
-        && !has_open_job(view, state)
+        && !(looks_at_replays && view.get::<ReplayRow>(&state.key).is_some())
+        && !(looks_at_jobs && has_open_job(view, state))
 }
 
 /// The pairs that the look-ups of a key consult, each once.
@@ -90,6 +94,10 @@ pub fn consulted(view: View<'_>, state: &KeyState) -> Vec<Pair> {
 /// What `from -> to` consults: the pair itself and its legs through EUR.
 fn look_up(from: &Currency, to: &Currency, pairs: &mut BTreeSet<Pair>) {
     if from == to {
+        return;
+    }
+    if is_planted(Defect::PairScanDirectOnly) {
+        pairs.insert(pair(from, to));
         return;
     }
     let eur = Currency::eur();

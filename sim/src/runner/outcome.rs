@@ -72,6 +72,7 @@ impl Outcome {
             on: finished.on.into(),
             seed: plan.seed,
             commit: String::new(),
+            defect: None,
             fingerprint: finished.fingerprint_text(),
             plan: None,
             sim_seconds: finished.ended.seconds(),

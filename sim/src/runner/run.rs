@@ -93,10 +93,14 @@ pub fn run_probed(options: RunOptions<'_>, probe: Option<Probe>) -> Result<Outco
 
 /// What looks on at a run.
 pub fn observers(options: &mut RunOptions<'_>) -> Result<Observers, RunError> {
-    let judge = JudgeConfig {
+    let mut judge = JudgeConfig {
         keys_per_transaction_max: cluster_config(options.plan).keys_per_transaction(),
+        lease: Duration::from_millis(options.plan.cluster.knobs.lease_ms),
         ..JudgeConfig::default()
     };
+    if let Some(rules) = &options.plan.must_evaluate {
+        judge.must_evaluate.clone_from(rules);
+    }
     let mut observers = Observers::new(judge, options.save, options.events.take())
         .map_err(|error| RunError::Recording(place(options.save), error))?;
     observers.set_edits(&options.plan.edits);

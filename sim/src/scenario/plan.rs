@@ -58,6 +58,9 @@ pub struct Plan {
     /// The rule that must break.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaks: Option<RuleId>,
+    /// The rules that must find something to judge; all, if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub must_evaluate: Option<Vec<RuleId>>,
     /// Brokers and instances.
     pub cluster: ClusterPlan,
     /// How long.
@@ -194,6 +197,7 @@ impl Plan {
             start: loaded.market.evening(),
             thresholds: scenario.thresholds.clone(),
             breaks: scenario.breaks,
+            must_evaluate: None,
             cluster: ClusterPlan::of(&scenario.cluster),
             phases: PhasesPlan {
                 warmup_limit_ms: scenario.phases.warmup_limit.0,

@@ -185,8 +185,11 @@ fn securities(workload: &Workload, market: &Market, complain: &mut Complain<'_>)
     for (number, chain) in workload.chains.iter().enumerate() {
         check(format!("workload.chains[{number}].security"), &chain.security);
     }
-    for (number, late) in workload.late_instruments.iter().enumerate() {
-        check(format!("workload.late_instruments[{number}].security"), &late.security);
+    let late = workload.late_instruments.iter().map(|late| ("late_instruments", &late.security));
+    let changed = workload.currency_changes.iter();
+    let changed = changed.map(|change| ("currency_changes", &change.security));
+    for (number, (list, security)) in late.enumerate().chain(changed.enumerate()) {
+        check(format!("workload.{list}[{number}].security"), security);
     }
     for (number, correction) in workload.price_corrections.iter().enumerate() {
         if correction.factor.0.is_negative() {
@@ -201,6 +204,10 @@ fn securities(workload: &Workload, market: &Market, complain: &mut Complain<'_>)
         between(complain, &path, chain.portfolio, 1, workload.portfolios.count);
         let path = format!("workload.chains[{number}].length");
         between(complain, &path, chain.length, 1, 100_000);
+    }
+    for (number, late) in workload.late_portfolios.iter().enumerate() {
+        let path = format!("workload.late_portfolios[{number}].portfolio");
+        between(complain, &path, late.portfolio, 1, workload.portfolios.count);
     }
     if workload.next_dates.len() > market.following.len() {
         let there = market.following.len();
@@ -265,15 +272,19 @@ fn dates(scenario: &Scenario, market: &Market, complain: &mut Complain<'_>) {
         let path = format!("workload.late_dates[{number}]");
         check(path, entry.business_days_back, Some(entry.at));
     }
-    for (number, entry) in workload.late_instruments.iter().enumerate() {
-        check(format!("workload.late_instruments[{number}]"), 0, Some(entry.at));
-    }
     for (number, entry) in workload.next_dates.iter().enumerate() {
         check(format!("workload.next_dates[{number}]"), 0, Some(entry.at));
     }
     for (number, entry) in workload.chains.iter().enumerate() {
         let path = format!("workload.chains[{number}]");
         check(path, entry.business_days_back, Some(entry.at));
+    }
+    let portfolios = workload.late_portfolios.iter().map(|late| ("late_portfolios", late.at));
+    let instruments = workload.late_instruments.iter().map(|late| ("late_instruments", late.at));
+    let changes = workload.currency_changes.iter().map(|change| ("currency_changes", change.at));
+    let entries = portfolios.enumerate().chain(instruments.enumerate()).chain(changes.enumerate());
+    for (number, (list, at)) in entries {
+        check(format!("workload.{list}[{number}]"), 0, Some(at));
     }
 }
 

@@ -54,6 +54,8 @@ pub enum Ended {
 pub struct Pool<'a> {
     /// This very binary.
     pub binary: PathBuf,
+    /// What a worker is told on its command line.
+    pub arguments: Vec<String>,
     /// Workers.
     pub jobs: usize,
     /// The next item, if any is left.
@@ -69,6 +71,7 @@ impl Pool<'_> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let shared = Shared {
             binary: self.binary,
+            arguments: self.arguments,
             next: RefCell::new(self.next),
             told: RefCell::new(self.told),
             is_enough: Cell::new(false),
@@ -99,6 +102,7 @@ impl Pool<'_> {
 /// What all lanes share; they take turns, on one thread.
 struct Shared<'a> {
     binary: PathBuf,
+    arguments: Vec<String>,
     next: RefCell<&'a mut dyn FnMut() -> Option<Request>>,
     told: RefCell<&'a mut dyn FnMut(Told) -> ControlFlow<()>>,
     is_enough: Cell<bool>,
@@ -157,7 +161,7 @@ struct Worker {
 impl Worker {
     fn start(shared: &Shared<'_>) -> std::io::Result<Self> {
         let mut command = Command::new(&shared.binary);
-        command.arg(WORKER_COMMAND).kill_on_drop(true);
+        command.arg(WORKER_COMMAND).args(&shared.arguments).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A terminal sends Ctrl-C to a whole group; the workers are ended by the sweep.
         command.process_group(0);

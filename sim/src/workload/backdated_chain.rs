@@ -30,7 +30,7 @@ pub(super) fn draft(context: &Context<'_>, drafts: &mut Drafts) {
                 security,
                 kind: if is_sale { TransactionType::Sell } else { TransactionType::Buy },
                 date: context.market.back(u32::try_from(back).expect("at most a u32")),
-                time_ms: None,
+                time_ms: chain.same_instant.then_some(0),
                 units: 1 + below(&mut rng, 20),
                 source_version: 0,
             };

@@ -14,7 +14,7 @@ use super::messages::{
     TransactionMessage, json,
 };
 use super::universe::{Security, Trade};
-use super::{Context, Drafts, late_dates, late_instruments, late_rates, portfolio_id, weighted};
+use super::{Context, Drafts, late_dates, late_rates, late_reference, portfolio_id, weighted};
 use crate::world::random::below;
 
 /// When quotes are sent, in milliseconds.
@@ -34,28 +34,44 @@ pub(super) fn draft(context: &Context<'_>, drafts: &mut Drafts) {
 }
 
 fn portfolios(context: &Context<'_>, drafts: &mut Drafts) {
-    let portfolios = &context.workload.portfolios;
-    for number in 1..=portfolios.count {
-        let mut rng = context.stream(&format!("portfolios/{number}"));
-        let id = portfolio_id(number);
-        let message = PortfolioMessage {
-            portfolio_id: id.as_str(),
-            base_currency: weighted(&mut rng, &portfolios.base_currencies),
-            open_date: context.market.dates[0],
-            cost_basis_method: weighted(&mut rng, &portfolios.methods),
-        };
-        let label = format_smolstr!("portfolio/{number}");
-        drafts.warmup(0, Topic::RawPortfolios, id.as_str().into(), json(&message), label);
+    let late = late_reference::portfolios(context);
+    let numbers = 1..=context.workload.portfolios.count;
+    for number in numbers.filter(|number| !late.contains(number)) {
+        let (key, value, label) = portfolio_message(context, number);
+        drafts.warmup(0, Topic::RawPortfolios, key, value, label);
     }
 }
 
+/// Key, payload and label of a portfolio.
+pub(super) fn portfolio_message(context: &Context<'_>, number: u32) -> (SmolStr, String, SmolStr) {
+    let portfolios = &context.workload.portfolios;
+    let mut rng = context.stream(&format!("portfolios/{number}"));
+    let id = portfolio_id(number);
+    let message = PortfolioMessage {
+        portfolio_id: id.as_str(),
+        base_currency: weighted(&mut rng, &portfolios.base_currencies),
+        open_date: context.market.dates[0],
+        cost_basis_method: weighted(&mut rng, &portfolios.methods),
+    };
+    (id.as_str().into(), json(&message), format_smolstr!("portfolio/{number}"))
+}
+
 fn instruments(context: &Context<'_>, drafts: &mut Drafts) {
-    let late = late_instruments::securities(context);
+    let late = late_reference::instruments(context);
     let securities = context.universe.securities.iter();
     for security in securities.filter(|security| !late.contains(&security.id)) {
-        let (key, value, label) = instrument_message(security);
+        let (key, value, label) = instrument_message(&security.id, &security.currency);
         drafts.warmup(0, Topic::Instruments, key, value, label);
     }
+}
+
+/// Key, payload and label of an instrument.
+pub(super) fn instrument_message(
+    security: &SmolStr,
+    currency: &SmolStr,
+) -> (SmolStr, String, SmolStr) {
+    let message = InstrumentMessage { security_id: security, currency, product_type: "Equity" };
+    (security.clone(), json(&message), format_smolstr!("instrument/{security}"))
 }
 
 fn dates(context: &Context<'_>, drafts: &mut Drafts) {
@@ -133,16 +149,6 @@ pub(super) fn transaction(
     let trade =
         Trade { id: &id, portfolio, security, kind, date, time_ms: None, units, source_version: 0 };
     context.universe.trade(&mut rng, &trade)
-}
-
-/// Key, payload and label of an instrument.
-pub(super) fn instrument_message(security: &Security) -> (SmolStr, String, SmolStr) {
-    let message = InstrumentMessage {
-        security_id: &security.id,
-        currency: &security.currency,
-        product_type: "Equity",
-    };
-    (security.id.clone(), json(&message), format_smolstr!("instrument/{}", security.id))
 }
 
 /// Key, payload and label of a business date.

@@ -13,13 +13,14 @@ mod amendments;
 mod backdated_chain;
 mod initial_state;
 mod late_dates;
-mod late_instruments;
 mod late_rates;
+mod late_reference;
 mod live;
 pub mod market;
 mod messages;
 mod poison;
 mod price_correction;
+mod strangers;
 mod universe;
 
 #[cfg(test)]
@@ -58,10 +59,11 @@ pub fn generate(
     price_correction::draft(&context, &mut drafts);
     backdated_chain::draft(&context, &mut drafts);
     amendments::draft(&context, &mut drafts);
-    late_instruments::draft(&context, &mut drafts);
     late_rates::draft(&context, &mut drafts);
     late_dates::draft(&context, &mut drafts);
     poison::draft(&context, &mut drafts);
+    late_reference::draft(&context, &mut drafts);
+    strangers::draft(&context, &mut drafts);
     drafts.finish()
 }
 

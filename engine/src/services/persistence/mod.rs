@@ -14,6 +14,8 @@ use smol_str::SmolStr;
 use super::ServiceError;
 use super::consume::{Handler, consume};
 use super::instance::Instance;
+use crate::defects::{Defect, is_planted};
+use crate::domain::ids::Key;
 use crate::domain::intake::{self, Rejection, Versioned};
 use crate::domain::records::{
     BusinessDate, ExchangeRate, Instrument, MarketPrice, Portfolio, Transaction,
@@ -22,7 +24,7 @@ use crate::domain::time::Date;
 use crate::ports::Ports;
 use crate::ports::log::{Record, Topic};
 use crate::ports::store::rows::{OutboxRow, Subject, TriggerRow};
-use crate::ports::store::statements::{AppendOutbox, UpsertTriggers};
+use crate::ports::store::statements::{AppendOutbox, InsertKeys, UpsertTriggers};
 use crate::services::outbox_dispatcher::lane_of;
 
 /// Name of the process in crash points.
@@ -82,6 +84,8 @@ struct Batch<'r> {
 struct News {
     triggers: BTreeMap<Subject, Date>,
     outbox: Vec<OutboxRow>,
+    /// Keys that are created apart, by a planted defect.
+    keys: Vec<(Key, Date)>,
 }
 
 impl News {
@@ -135,10 +139,17 @@ impl<P: Ports> Handler<P> for Persistence {
             let rows = rows.map(|(subject, earliest_date)| TriggerRow { subject, earliest_date });
             session.run(UpsertTriggers { rows: rows.collect() }).await?;
         }
+        if is_planted(Defect::NewsCommittedApart) {
+            session.commit().await?;
+            session = instance.begin().await?;
+        }
         if !news.outbox.is_empty() {
             session.run(AppendOutbox { rows: news.outbox }).await?;
         }
         session.commit().await?;
+        if !news.keys.is_empty() {
+            instance.query(InsertKeys { keys: news.keys }).await?;
+        }
         Ok(batch.poison)
     }
 }

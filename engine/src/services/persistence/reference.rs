@@ -7,6 +7,7 @@ use super::super::ServiceError;
 use super::super::instance::Session;
 use super::super::upserts::{Effect, Working, effect};
 use super::{Incoming, News, sorted};
+use crate::defects::{Defect, is_planted};
 use crate::domain::records::{BusinessDate, GLOBAL_CALENDAR, Instrument, Portfolio};
 use crate::domain::time::Date;
 use crate::ports::Ports;
@@ -37,7 +38,7 @@ pub(super) async fn portfolios<P: Ports>(
             rows.set(id, PortfolioRow { portfolio, source_version }, effect);
         }
     }
-    for row in rows.news() {
+    for row in rows.news().filter(|_| !is_planted(Defect::PortfolioTriggerForgotten)) {
         news.trigger(Subject::Portfolio(row.portfolio.portfolio_id.clone()), Date::FIRST);
     }
     let rows = rows.changed();
@@ -67,7 +68,8 @@ pub(super) async fn instruments<P: Ports>(
             continue;
         }
         // A new instrument needs no trigger: jobs that wait for it are retried.
-        if before.is_some_and(|r| r.instrument.currency != versioned.content.currency) {
+        let changes = before.is_some_and(|r| r.instrument.currency != versioned.content.currency);
+        if changes && !is_planted(Defect::CurrencyTriggerForgotten) {
             news.trigger(Subject::Security(id.clone()), Date::FIRST);
         }
         let instrument = versioned.content.clone();
@@ -98,7 +100,8 @@ pub(super) async fn business_dates<P: Ports>(
     let latest = session.run(ReadLatestBusinessDate {}).await?;
     let inserted = session.run(InsertBusinessDates { rows }).await?;
     for row in inserted.iter().filter(|row| row.calendar_code == GLOBAL_CALENDAR) {
-        if latest.is_some_and(|latest| row.business_date < latest) {
+        let is_late = latest.is_some_and(|latest| row.business_date < latest);
+        if is_late && !is_planted(Defect::CalendarTriggerForgotten) {
             news.trigger(Subject::Calendar, row.business_date);
         }
     }

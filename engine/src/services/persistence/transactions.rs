@@ -6,6 +6,7 @@ use super::super::ServiceError;
 use super::super::instance::Session;
 use super::super::upserts::{Effect, Working, effect};
 use super::{Incoming, News, label, sorted};
+use crate::defects::{Defect, is_planted};
 use crate::domain::ids::{Key, TransactionId};
 use crate::domain::intake::Rejection;
 use crate::domain::messages;
@@ -38,10 +39,12 @@ pub(super) async fn store<'r, P: Ports>(
         let id = versioned.content.transaction_id.clone();
         let before = rows.get(&id);
         let effect = effect(before.map(|r| (&r.transaction, r.source_version)), versioned);
-        if effect == Effect::Nothing {
+        let is_repeated = before.is_some() && is_planted(Defect::KnownTransactionDropped);
+        if effect == Effect::Nothing || is_repeated {
             continue;
         }
-        if before.is_some_and(|row| row.transaction.key != versioned.content.key) {
+        let moves = before.is_some_and(|row| row.transaction.key != versioned.content.key);
+        if moves && !is_planted(Defect::KeyChangeAccepted) {
             moved.push((*record, Rejection::KeyChanged));
             continue;
         }
@@ -58,15 +61,16 @@ pub(super) async fn store<'r, P: Ports>(
         let header = row.correlation_id.clone();
         news.event(lanes, Topic::RawTransactionsCompleted, key, payload, header);
     }
-    write(session, &known, rows.changed()).await?;
+    news.keys = write(session, &known, rows.changed()).await?;
     Ok(moved)
 }
 
+/// Writes the rows; answers keys that are still to be created (none, but for a planted defect).
 async fn write<P: Ports>(
     session: &mut Session<'_, P>,
     known: &[TransactionId],
     changed: Vec<TransactionRow>,
-) -> Result<(), ServiceError> {
+) -> Result<Vec<(Key, Date)>, ServiceError> {
     let (old, new): (Vec<_>, Vec<_>) = changed
         .into_iter()
         .partition(|row| known.binary_search(&row.transaction.transaction_id).is_ok());
@@ -74,7 +78,7 @@ async fn write<P: Ports>(
         session.run(UpdateTransactions { rows: old }).await?;
     }
     if new.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut first_dates: BTreeMap<Key, Date> = BTreeMap::new();
     for row in &new {
@@ -87,6 +91,10 @@ async fn write<P: Ports>(
     if inserted.len() != count {
         return Err(ServiceError::Raced("a new transaction"));
     }
-    session.run(InsertKeys { keys: first_dates.into_iter().collect() }).await?;
-    Ok(())
+    let keys: Vec<(Key, Date)> = first_dates.into_iter().collect();
+    if is_planted(Defect::KeyCreatedApart) {
+        return Ok(keys);
+    }
+    session.run(InsertKeys { keys }).await?;
+    Ok(Vec::new())
 }

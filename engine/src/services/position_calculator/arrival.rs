@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::super::invalidation::{Rebuilds, invalidate, new_epoch};
+use crate::defects::{Defect, is_planted};
 use crate::domain::cost::Fold;
 use crate::domain::fx::FxTable;
 use crate::domain::ids::Key;
 use crate::domain::messages;
-use crate::domain::records::{Fate, Place, Position};
+use crate::domain::records::{Fate, ParkReason, Place, Position, TransactionType};
 use crate::domain::time::Date;
 use crate::ports::host::Signal;
 use crate::ports::log::Topic;
@@ -53,7 +54,13 @@ pub(super) fn arrive(
     let key = work.state.key.clone();
     let place = place_of(&row);
     let first = old.map_or(&place, |old| (&old.place).min(&place)).clone();
-    let is_last = old.is_none() && work.tail.as_ref().is_none_or(|tail| *tail < place);
+    let is_after = old.is_none() && work.tail.as_ref().is_none_or(|tail| *tail < place);
+    let is_repeated = is_planted(Defect::IdempotencyByOffset)
+        && old.is_some_and(|old| old.terms == row.transaction.terms)
+        && work.tail.as_ref() == Some(&place);
+    let is_buy = row.transaction.terms.kind == TransactionType::Buy;
+    let is_kept = is_planted(Defect::BackdatedBuyKeepsLaterSells) && old.is_none() && is_buy;
+    let is_last = is_after || is_repeated || is_kept;
     if let Some(old) = old.filter(|old| old.place != place) {
         writes.timeline.remove(&(key.clone(), old.place.clone()));
         writes.deleted_timeline.push((key.clone(), old.place.clone()));
@@ -66,8 +73,9 @@ pub(super) fn arrive(
         outcome: None,
     };
     work.tail = Some(work.tail.take().map_or(place.clone(), |tail| tail.max(place.clone())));
-    if let Some(replay) = &work.replay {
-        if first > replay.replayed_to() {
+    let folds_early = is_last && is_planted(Defect::LiveTradeFoldedDuringReplay);
+    if let Some(replay) = work.replay.as_ref().filter(|_| !folds_early) {
+        if first > replay.replayed_to() || is_planted(Defect::RewindIgnored) {
             // Case 1: the replay will meet it.
             work.state.input_version += 1;
         } else {
@@ -75,6 +83,11 @@ pub(super) fn arrive(
         }
     } else if is_last {
         append(work, &row, &mut entry, fx, writes, lanes);
+        let no_lots = Fate::Parked(ParkReason::NoLots);
+        let is_early = entry.outcome.as_ref().is_some_and(|outcome| outcome.fate == no_lots);
+        if is_planted(Defect::EarlySellRejected) && is_early {
+            return;
+        }
     } else {
         // Case 5.
         let (epoch, replay) = new_epoch(&mut work.state, None, first.date());
@@ -91,9 +104,15 @@ fn rewind(work: &mut Work, date: Date, rebuilds: &mut Rebuilds) {
     invalidate(state, date);
     state.position = Position::default();
     let (key, epoch) = (state.key.clone(), state.epoch);
-    rebuilds.epochs.push(EpochRow { key: key.clone(), epoch, from_date: date });
-    rebuilds.deleted_history.push((key.clone(), epoch, date));
-    rebuilds.reset_lots.push(key.clone());
+    if !is_planted(Defect::RewindKeepsFromDate) {
+        rebuilds.epochs.push(EpochRow { key: key.clone(), epoch, from_date: date });
+    }
+    if !is_planted(Defect::RewindKeepsHistory) {
+        rebuilds.deleted_history.push((key.clone(), epoch, date));
+    }
+    if !is_planted(Defect::RewindKeepsLots) {
+        rebuilds.reset_lots.push(key.clone());
+    }
     work.replay = Some(ReplayRow { key, epoch, from_date: date, cursor: None });
 }
 
@@ -110,8 +129,14 @@ fn append(
     let terms = &row.transaction.terms;
     let date = entry.place.date();
     let is_after = state.valued_through.is_none_or(|last| date > last);
-    if is_after && date > state.watermark_date {
-        state.input_version += 1;
+    let is_after = (is_after && date > state.watermark_date)
+        || (is_planted(Defect::BackdatedTradeStrict)
+            && state.valued_through.is_none_or(|last| date >= last)
+            && date >= state.watermark_date);
+    if is_after || is_planted(Defect::LateTradeKeepsToken) {
+        if !is_planted(Defect::AppendKeepsCounter) {
+            state.input_version += 1;
+        }
     } else {
         invalidate(state, date);
     }

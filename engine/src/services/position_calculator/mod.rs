@@ -14,6 +14,7 @@ use super::ServiceError;
 use super::consume::{Handler, consume};
 use super::instance::{Instance, Session};
 use super::invalidation::report;
+use crate::defects::{Defect, is_planted};
 use crate::domain::cost::Fold;
 use crate::domain::fx::FxTable;
 use crate::domain::ids::{Key, TransactionId};
@@ -97,7 +98,11 @@ async fn take_in<P: Ports>(
 ) -> Result<(), ServiceError> {
     let mut session = instance.begin().await?;
     let keys: Vec<Key> = wanted.keys().cloned().collect();
-    let states = session.run(LockKeys { keys, skip_locked: false }).await?;
+    let lock = LockKeys { keys, skip_locked: false };
+    let states = match is_planted(Defect::CalculatorDoesNotLock) {
+        true => instance.query(lock).await?,
+        false => session.run(lock).await?,
+    };
     let (mut works, existing) = read(&mut session, states, &wanted).await?;
     let fx = read_rates(&mut session, &works).await?;
     let mut writes = Writes::default();
@@ -109,7 +114,13 @@ async fn take_in<P: Ports>(
         for row in arrivals {
             let id = (work.state.key.clone(), row.transaction.transaction_id.clone());
             let old = existing.get(&id);
-            if old.is_none_or(|old| old.terms != row.transaction.terms) {
+            let is_news = match old {
+                None => true,
+                Some(_) if is_planted(Defect::AmendmentDropped) => false,
+                Some(_) if is_planted(Defect::IdempotencyByOffset) => true,
+                Some(old) => old.terms != row.transaction.terms,
+            };
+            if is_news {
                 arrive(work, row, old, &fx, &mut writes, instance.knobs.outbox_lanes);
             }
         }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use backdate_engine::defects::{Defect, is_planted};
 use backdate_engine::domain::ids::Key;
 use backdate_engine::ports::store::StoreError;
 use backdate_engine::ports::store::rows::KeyState;
@@ -14,7 +15,12 @@ use super::{Run, any, owned};
 
 impl Run for LockKeys {
     async fn run(self, session: &mut Session) -> Result<Vec<KeyState>, StoreError> {
-        let rows = any::<KeyState>(session, self.keys);
+        let rows: Vec<Version<KeyState>> = match is_planted(Defect::KeysLockedInArrivalOrder) {
+            true => session.read(|view| {
+                self.keys.iter().filter_map(|key| view.version::<KeyState>(key).cloned()).collect()
+            }),
+            false => any::<KeyState>(session, self.keys),
+        };
         session.lock(rows, LockMode::NoKeyUpdate, self.skip_locked, |_| true).await.map(owned)
     }
 }

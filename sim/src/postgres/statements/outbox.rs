@@ -3,6 +3,7 @@
 use std::ops::Bound;
 use std::rc::Rc;
 
+use backdate_engine::defects::{Defect, is_planted};
 use backdate_engine::ports::store::StoreError;
 use backdate_engine::ports::store::rows::OutboxRow;
 use backdate_engine::ports::store::statements::{
@@ -52,6 +53,9 @@ impl Run for TakeOutboxLane {
             view.versions::<LaneRow>(..).filter(has_events).cloned().collect()
         });
         lanes.sort_by_key(|lane| lane.row.served);
+        if is_planted(Defect::OutboxRowsClaimedSingly) {
+            return Ok(lanes.first().map(|lane| lane.row.lane));
+        }
         let Some(lane) = session.lock_free(lanes, 1).await?.pop() else { return Ok(None) };
         let served = session.next(Sequence::LaneServed)?;
         let rows = any::<LaneRow>(session, vec![lane.lane]);
@@ -63,6 +67,11 @@ impl Run for TakeOutboxLane {
 impl Run for ReadOutbox {
     async fn run(self, session: &mut Session) -> Result<Vec<OutboxRow>, StoreError> {
         let limit = self.limit as usize;
+        if is_planted(Defect::OutboxRowsClaimedSingly) {
+            let rows: Vec<Version<OutboxRow>> =
+                session.read(|view| events(view, self.lane).cloned().collect());
+            return session.lock_free(rows, limit).await.map(super::owned);
+        }
         Ok(session.read(|view| {
             events(view, self.lane).take(limit).map(|event| (*event.row).clone()).collect()
         }))

@@ -1,5 +1,6 @@
 //! What persistence runs: locks and upserts of inputs, new keys, business dates.
 
+use backdate_engine::defects::{Defect, is_planted};
 use backdate_engine::domain::ids::{Epoch, Revision, TransactionId};
 use backdate_engine::domain::records::{BusinessDate, KeyStatus, Position};
 use backdate_engine::domain::time::Date;
@@ -37,7 +38,10 @@ async fn upsert_versions<R: Stored + Clone>(
     version: impl Fn(&R) -> i64,
 ) -> Result<(), StoreError> {
     for row in rows {
-        let merge = |old: &R, new: &R| (version(old) <= version(new)).then(|| new.clone());
+        let merge = |old: &R, new: &R| {
+            let is_newer = version(old) <= version(new) || is_planted(Defect::LowerVersionWins);
+            is_newer.then(|| new.clone())
+        };
         session.upsert(row, merge).await?;
     }
     Ok(())

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use backdate_engine::defects::{Defect, is_planted};
 use backdate_engine::domain::ids::{Epoch, Key, SecurityId};
-use backdate_engine::domain::records::Place;
+use backdate_engine::domain::records::{KeyStatus, Place};
 use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::StoreError;
 use backdate_engine::ports::store::rows::{
@@ -37,7 +38,15 @@ impl Run for ReadPortfolioPositions {
 
 fn position(view: View<'_>, state: &KeyState, as_of: Option<Date>) -> Option<PositionRead> {
     let key = &state.key;
-    let validity = Validity::of(view, key, state.served_epoch);
+    let reprocessing = state.status == KeyStatus::Reprocessing;
+    if is_planted(Defect::ReadHidesReprocessing) && reprocessing {
+        return None;
+    }
+    let served_epoch = match is_planted(Defect::ReadJoinsNewEpoch) {
+        true => state.epoch,
+        false => state.served_epoch,
+    };
+    let validity = Validity::of(view, key, served_epoch);
     let end = as_of.map_or_else(last_place, |as_of| Place::start_of(as_of.next()));
     let all = (key.clone(), first_place(), Epoch(0))..(key.clone(), end, Epoch(0));
     let is_valid = |row: &&Rc<HistoryRow>| validity.is_valid(row.epoch, row.place.date());
@@ -45,11 +54,13 @@ fn position(view: View<'_>, state: &KeyState, as_of: Option<Date>) -> Option<Pos
     let until = as_of.unwrap_or(Date::from_days(i32::MAX));
     let first = (key.clone(), Date::from_days(i32::MIN), Epoch(0));
     let all = first..=(key.clone(), until, Epoch(u32::MAX));
-    let is_valid = |row: &&Rc<SnapshotRow>| validity.is_valid(row.epoch, row.date);
+    let is_valid = |row: &&Rc<SnapshotRow>| {
+        validity.is_valid(row.epoch, row.date) || is_planted(Defect::ReadMixesEpochs)
+    };
     let snapshot = view.range::<SnapshotRow>(all).rev().find(is_valid);
     Some(PositionRead {
         key: key.clone(),
-        served_epoch: state.served_epoch,
+        served_epoch,
         epoch: state.epoch,
         revision: state.revision,
         status: state.status,

@@ -3,7 +3,9 @@
 use std::ops::Bound;
 use std::rc::Rc;
 
+use backdate_engine::defects::{Defect, is_planted};
 use backdate_engine::domain::ids::{Key, PortfolioId, SecurityId};
+use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::StoreError;
 use backdate_engine::ports::store::rows::{KeyState, ReprocessingJobRow, Subject, TriggerRow};
 use backdate_engine::ports::store::statements::{
@@ -22,7 +24,10 @@ impl Run for UpsertTriggers {
     async fn run(self, session: &mut Session) -> Result<(), StoreError> {
         for row in self.rows {
             let merge = |old: &TriggerRow, new: &TriggerRow| {
-                let earliest_date = old.earliest_date.min(new.earliest_date);
+                let earliest_date = match is_planted(Defect::TriggerTakesLastDate) {
+                    true => new.earliest_date,
+                    false => old.earliest_date.min(new.earliest_date),
+                };
                 Some(TriggerRow { subject: new.subject.clone(), earliest_date })
             };
             session.upsert(row, merge).await?;
@@ -49,12 +54,32 @@ impl Run for DeleteTriggers {
 impl Run for InsertReprocessingJobs {
     async fn run(self, session: &mut Session) -> Result<(), StoreError> {
         for (subject, date) in self.jobs {
+            if merged(session, &subject, date).await? {
+                continue;
+            }
             let id = session.next(Sequence::JobId)?;
             let row = Rc::new(ReprocessingJobRow { id, subject, date, cursor: None });
             session.insert(FanoutRow { row, visited: 0 }).await?;
         }
         Ok(())
     }
+}
+
+/// What planted defects do: a trigger is merged into a job of its subject that is there.
+async fn merged(session: &mut Session, subject: &Subject, date: Date) -> Result<bool, StoreError> {
+    let rearms = is_planted(Defect::LateFinisherCompletesRearmed);
+    if !rearms && !is_planted(Defect::JobMergedIntoRunning) {
+        return Ok(false);
+    }
+    let running = session.read(|view| {
+        view.versions::<FanoutRow>(..).find(|job| job.row.row.subject == *subject).cloned()
+    });
+    let merge = |old: &FanoutRow| {
+        let cursor = old.row.cursor.clone().filter(|_| !rearms);
+        let row = ReprocessingJobRow { date: old.row.date.min(date), cursor, ..(*old.row).clone() };
+        Some(FanoutRow { row: Rc::new(row), visited: old.visited })
+    };
+    Ok(!session.update(running, merge).await?.is_empty())
 }
 
 impl Run for TakeReprocessingJob {
@@ -92,6 +117,9 @@ impl Run for ScanKeys {
     async fn run(self, session: &mut Session) -> Result<Vec<Key>, StoreError> {
         let ScanKeys { subject, after, limit } = self;
         let limit = limit as usize;
+        if is_planted(Defect::FanoutScansValuedKeysOnly) {
+            return Ok(session.read(|view| scan_valued(view, &subject, after.as_ref(), limit)));
+        }
         Ok(session.read_storage(|storage, tx| {
             let after = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
             match (&subject, storage.derived(tx)) {
@@ -105,6 +133,16 @@ impl Run for ScanKeys {
             }
         }))
     }
+}
+
+/// What a planted defect does: leaves out keys of which nothing is valued at the moment.
+fn scan_valued(view: View<'_>, subject: &Subject, after: Option<&Key>, limit: usize) -> Vec<Key> {
+    let mut keys = scan(view, subject, after.map_or(Bound::Unbounded, Bound::Excluded), usize::MAX);
+    keys.retain(|key| {
+        view.get::<KeyState>(key).is_some_and(|state| state.valued_through.is_some())
+    });
+    keys.truncate(limit);
+    keys
 }
 
 /// The plain search; a pair needs a look at every key.

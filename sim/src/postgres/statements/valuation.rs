@@ -3,6 +3,7 @@
 use std::ops::Bound;
 use std::rc::Rc;
 
+use backdate_engine::defects::{Defect, is_planted};
 use backdate_engine::domain::ids::{Currency, Epoch, Key, SecurityId};
 use backdate_engine::domain::records::{BusinessDate, GLOBAL_CALENDAR, Place};
 use backdate_engine::domain::time::{Date, Timestamp};
@@ -129,11 +130,20 @@ fn progress(
     let dates = &dates[dates.partition_point(|date| date <= watermark_date)..];
     let missing = first_applied.and_then(|first| {
         let begin = dates.partition_point(|date| *date < first);
+        let begin = match is_planted(Defect::GapIgnored) {
+            true if begin < dates.len() && is_valued(view, query, dates[dates.len() - 1]) => {
+                dates.len()
+            }
+            _ => begin,
+        };
         let from = (key.clone(), *dates.get(begin)?, Epoch(0));
         let to = (key.clone(), Date::from_days(i32::MAX), Epoch(u32::MAX));
         let mut snapshots = view
             .range::<SnapshotRow>(from..=to)
-            .filter(|row| row.epoch == *epoch && row.revision == *revision)
+            .filter(|row| {
+                let is_any = is_planted(Defect::GapCountsOlderRevisions);
+                row.epoch == *epoch && (row.revision == *revision || is_any)
+            })
             .map(|row| row.date)
             .peekable();
         let mut is_missing = |index: &usize| {
@@ -159,6 +169,12 @@ fn progress(
         complete_through: complete.checked_sub(1).map(|last| dates[last]),
         gap_days: u32::try_from(gap.unwrap_or(0)).expect("fewer than 2^32 business dates"),
     }
+}
+
+/// Whether a date has a snapshot under the token.
+fn is_valued(view: View<'_>, query: &ProgressQuery, date: Date) -> bool {
+    let row = view.get::<SnapshotRow>(&(query.key.clone(), date, query.epoch));
+    row.is_some_and(|row| row.revision == query.revision)
 }
 
 impl Run for InsertValuationJobs {
@@ -194,7 +210,8 @@ fn jobs<'a>(
 fn claimable(view: View<'_>, now: Timestamp) -> (Vec<Version<ValuationJobRow>>, usize) {
     let (mut live, mut free) = (0, Vec::new());
     for job in jobs(view, JobStatus::Processing) {
-        if job.row.lease_until.is_some_and(|until| until < now) {
+        let is_over = job.row.lease_until.is_some_and(|until| until < now);
+        if is_over || is_planted(Defect::LiveLeasesIgnored) {
             free.push(job.clone());
         } else {
             live += 1;
@@ -204,6 +221,9 @@ fn claimable(view: View<'_>, now: Timestamp) -> (Vec<Version<ValuationJobRow>>, 
         free.extend(jobs(view, status).filter(|job| job.row.not_before <= now).cloned());
     }
     free.sort_unstable_by_key(|job| job.row.id);
+    if is_planted(Defect::ClaimsByPortfolio) {
+        free.sort_by_key(|job| job.row.keys.first().map(|held| held.key.portfolio_id.clone()));
+    }
     (free, live)
 }
 
@@ -213,8 +233,10 @@ impl Run for ClaimValuationJobs {
         let lease_until = session.now_plus_ms(self.lease_ms);
         let (free, live) = session.read(|view| claimable(view, now));
         let limit = (self.limit as usize).min((self.in_flight_max as usize).saturating_sub(live));
-        let locked = session.lock_free(free, limit).await?;
-        let ids = locked.iter().map(|job| job.id).collect();
+        let ids = match is_planted(Defect::ClaimsWithoutSkipLocked) {
+            true => free.iter().take(limit).map(|job| job.row.id).collect(),
+            false => session.lock_free(free, limit).await?.iter().map(|job| job.id).collect(),
+        };
         let rows = any::<ValuationJobRow>(session, ids);
         let claim = |old: &ValuationJobRow| {
             Some(ValuationJobRow {

@@ -45,15 +45,24 @@ pub struct Workload {
     /// Business dates that arrive only during the storm.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late_dates: Vec<LateDate>,
-    /// Instruments that arrive only during the storm.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub late_instruments: Vec<LateInstrument>,
     /// Business dates after the window: a new day begins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub next_dates: Vec<NextDate>,
     /// Back-dated transactions on one key, one after the other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chains: Vec<Chain>,
+    /// Portfolios that are known only during the storm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late_portfolios: Vec<LatePortfolio>,
+    /// Instruments that are known only during the storm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late_instruments: Vec<LateInstrument>,
+    /// Instruments that change their currency.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub currency_changes: Vec<CurrencyChange>,
+    /// Messages that no client of this system sends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strangers: Option<Strangers>,
 }
 
 /// `[workload.data]`: paths are relative to the scenario file or to the root of the project.
@@ -271,16 +280,6 @@ pub struct LateDate {
     pub at: When,
 }
 
-/// `[[workload.late_instruments]]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LateInstrument {
-    /// Which one.
-    pub security: SmolStr,
-    /// When it arrives.
-    pub at: When,
-}
-
 /// `[[workload.next_dates]]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -308,6 +307,58 @@ pub struct Chain {
     /// Whether each is dated before the one sent before it (as far as the window goes).
     #[serde(default)]
     pub descending: bool,
+    /// Whether all of a date have the same time of day, so that only the total order parts them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub same_instant: bool,
+}
+
+/// `[[workload.late_portfolios]]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LatePortfolio {
+    /// Its number, from 1.
+    pub portfolio: u32,
+    /// When it arrives.
+    pub at: When,
+}
+
+/// `[[workload.late_instruments]]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LateInstrument {
+    /// The security.
+    pub security: SmolStr,
+    /// When it arrives.
+    pub at: When,
+}
+
+/// `[[workload.currency_changes]]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CurrencyChange {
+    /// The security.
+    pub security: SmolStr,
+    /// The new currency of the instrument; prices and trades keep theirs.
+    pub currency: SmolStr,
+    /// When it arrives.
+    pub at: When,
+}
+
+/// `[workload.strangers]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Strangers {
+    /// Amendments that would move an initial transaction to another portfolio: to be rejected.
+    pub moves: u32,
+    /// Valuation jobs of tokens that no key has reached, as a restored backup or another
+    /// environment sends them: to be reported, with no effect.
+    pub foreign_jobs: u32,
+}
+
+impl Default for Strangers {
+    fn default() -> Self {
+        Self { moves: 2, foreign_jobs: 2 }
+    }
 }
 
 fn one() -> u32 {
