@@ -67,7 +67,15 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Variables that cargo sets for a test. Some packages are built anew when they change, and with
+/// them all that depends on them.
+const OF_TESTS: [&str; 3] = ["CARGO_CRATE_NAME", "CARGO_MANIFEST_", "CARGO_PKG_"];
+
 /// Builds the binary beside this test: `<target>/<profile>/deps/<test>`.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a build must not notice that a test has asked for it"
+)]
 fn build() -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a file");
     let profile = test.parent().and_then(Path::parent).expect("a test lies in <profile>/deps");
@@ -78,6 +86,11 @@ fn build() -> PathBuf {
     cargo.arg(target);
     if profile.ends_with("release") {
         cargo.arg("--release");
+    }
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| OF_TESTS.iter().any(|of| name.starts_with(of))) {
+            cargo.env_remove(&name);
+        }
     }
     let status = cargo.status().expect("cargo has run this test, so it is there");
     assert!(status.success(), "the binary cannot be built");
