@@ -4,9 +4,9 @@
 #   guard.sh FOLDER
 #
 # Reads its input to the end, which comes when the last process that holds the other end of the pipe
-# has gone; then stops FOLDER/kafka, FOLDER/postgres and FOLDER/slurm, unmounts what FOLDER/disk leads to and
-# removes FOLDER. A signal that a terminal sends to all of its processes does not end the guard before
-# its work is done.
+# has gone; then stops FOLDER/kafka, FOLDER/postgres and FOLDER/slurm, unmounts what FOLDER/disk
+# leads to and removes FOLDER. A signal that a terminal sends to all of its processes does not end
+# the guard before its work is done.
 set -uo pipefail
 trap '' INT HUP TERM
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
