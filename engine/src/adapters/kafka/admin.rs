@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Events that are looked through for the cause of trouble.
 const EVENTS: usize = 20;
 
-/// How often, and with what pause, it is asked whether new topics can be used.
+/// How often, and with what pause, it is asked whether new topics can be used, or old ones are gone.
 const LOOKS: u32 = 100;
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
@@ -81,7 +81,8 @@ pub async fn create_topics(
 }
 
 /// Removes all topics of the engine under the prefix, and the committed positions of these groups;
-/// what is not there is not missed. A group that still has members keeps its positions.
+/// what is not there is not missed, and waits until nobody is told of them any more. A group that
+/// still has members keeps its positions.
 pub async fn delete_topics(config: &KafkaConfig, groups: &[&str]) -> Result<(), LogError> {
     let (names, teller) = (Names::of(config), Teller::of(config));
     ping(config).await?;
@@ -103,7 +104,7 @@ pub async fn delete_topics(config: &KafkaConfig, groups: &[&str]) -> Result<(), 
             Err((name, code)) => return Err(teller.code(code, None, Some(&name))),
         }
     }
-    Ok(())
+    gone(config, &topics).await
 }
 
 /// The names of the engine's topics that are not there.
@@ -250,6 +251,19 @@ async fn usable(config: &KafkaConfig, topics: Vec<String>) -> Result<(), LogErro
         sleep(LOOK_PAUSE).await;
     }
     Err(LogError::Disconnected(format!("new topics have no leader yet: {}", missing.join(", "))))
+}
+
+/// Waits until brokers have heard that topics were deleted: the answer to that comes before.
+async fn gone(config: &KafkaConfig, topics: &[&str]) -> Result<(), LogError> {
+    for _ in 0..LOOKS {
+        let there = look(config, topic_names).await?;
+        if !there.iter().any(|name| topics.contains(&name.as_str())) {
+            return Ok(());
+        }
+        sleep(LOOK_PAUSE).await;
+    }
+    let topics = topics.join(", ");
+    Err(LogError::Disconnected(format!("deleted topics are still there: {topics}")))
 }
 
 fn admin(
