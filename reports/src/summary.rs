@@ -185,13 +185,26 @@ impl Summary {
         broken.filter(|rule| did_settle || rule.id == "G8").collect()
     }
 
+    /// The broken rule with the earliest evidence; one that found nothing to judge comes last.
+    pub fn first_broken(&self) -> Option<&RuleSummary> {
+        let event = |rule: &RuleSummary| rule.first.as_ref().map_or(u64::MAX, |first| first.event);
+        self.broken_rules().into_iter().min_by_key(|rule| (rule.checks == 0, event(rule)))
+    }
+
     /// `summary.json`.
     pub fn to_json(&self) -> String {
-        let mut text =
-            serde_json::to_string_pretty(self).expect("a summary has text keys and finite numbers");
-        text.push('\n');
-        text
+        pretty_json(self)
     }
+}
+
+/// A result as the text of a JSON file.
+///
+/// # Panics
+/// If it has keys that are no texts; numbers that are not finite become null.
+pub fn pretty_json(result: &(impl Serialize + ?Sized)) -> String {
+    let mut text = serde_json::to_string_pretty(result).expect("results have text keys");
+    text.push('\n');
+    text
 }
 
 impl Latency {

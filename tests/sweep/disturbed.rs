@@ -72,6 +72,14 @@ impl Sweep {
         self.place.path("disturbed")
     }
 
+    /// Starts it, and waits until a first result is kept.
+    fn begin(&self) -> (PathBuf, Child) {
+        let folder = self.folder();
+        let child = start(&self.arguments(&folder));
+        wait_until("a result", || results(&folder) > 0);
+        (folder, child)
+    }
+
     /// The same command again ends as if nothing had been done.
     fn assert_resumes(&self) {
         let folder = self.folder();
@@ -98,10 +106,8 @@ fn a_worker_that_is_killed_is_replaced_and_its_run_repeated() {
 #[test]
 fn a_run_whose_worker_always_dies_ends_the_sweep_with_6_and_keeps_the_rest() {
     let sweep = Sweep::new("");
-    let folder = sweep.folder();
-    let mut child = start(&sweep.arguments(&folder));
+    let (folder, mut child) = sweep.begin();
     let pid = child.id();
-    wait_until("a result", || results(&folder) > 0);
     wait_until("the end", || {
         children(pid).into_iter().for_each(|worker| signal("KILL", worker));
         child.try_wait().expect("it can be asked").is_some()
@@ -117,10 +123,8 @@ fn a_run_whose_worker_always_dies_ends_the_sweep_with_6_and_keeps_the_rest() {
 #[test]
 fn ctrl_c_keeps_the_results_and_the_same_command_goes_on() {
     let sweep = Sweep::new("");
-    let folder = sweep.folder();
-    let child = start(&sweep.arguments(&folder));
+    let (folder, child) = sweep.begin();
     let pid = child.id();
-    wait_until("a result", || results(&folder) > 0);
     let workers = children(pid);
     signal("INT", pid);
     let ran = finish(child);
@@ -135,10 +139,8 @@ fn ctrl_c_keeps_the_results_and_the_same_command_goes_on() {
 #[test]
 fn a_loss_of_power_costs_no_result_and_a_half_written_one_is_dropped() {
     let sweep = Sweep::new("");
-    let folder = sweep.folder();
-    let child = start(&sweep.arguments(&folder));
+    let (folder, child) = sweep.begin();
     let pid = child.id();
-    wait_until("a result", || results(&folder) > 0);
     let workers = children(pid);
     signal("KILL", pid);
     finish(child);

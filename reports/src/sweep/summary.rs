@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::known::Known;
 use super::result::RunResult;
-use crate::summary::{Verdict, worst_exit_code};
+use crate::summary::{Verdict, pretty_json, worst_exit_code};
 use crate::text::quoted;
 
 /// Version of the schema.
@@ -209,10 +209,7 @@ impl SweepSummary {
 
     /// `suite.json`.
     pub fn to_json(&self) -> String {
-        let mut text =
-            serde_json::to_string_pretty(self).expect("a summary has text keys and finite numbers");
-        text.push('\n');
-        text
+        pretty_json(self)
     }
 }
 

@@ -24,7 +24,6 @@ pub(super) use with_defects::{hunt, worker};
 mod with_defects {
     use std::collections::{BTreeMap, VecDeque};
     use std::io::Read;
-    use std::path::{Path, PathBuf};
     use std::process::{Child, Command, Stdio};
     use std::sync::atomic::Ordering;
     use std::time::Duration;
@@ -33,10 +32,11 @@ mod with_defects {
     use serde::Serialize;
 
     use super::super::machine::{self, Stopwatch};
-    use super::super::{create_folder, defects, progress, say, write_file};
+    use super::super::{create_folder, defects, progress, say, write_json};
     use super::{Failure, HuntCommand, HuntWorkerCommand};
     use crate::hunt::{Finding, Scenarios, Search, table};
     use crate::runner::exit;
+    use crate::scenario::source;
 
     /// Pause between two looks at the workers.
     const LOOK: Duration = Duration::from_millis(20);
@@ -117,24 +117,12 @@ mod with_defects {
     }
 
     fn publish(command: &HuntCommand, findings: &[Finding]) -> Result<(), Failure> {
-        let json = || {
-            let findings = Findings { defects: findings };
-            let mut text = serde_json::to_string_pretty(&findings).expect("plain data");
-            text.push('\n');
-            text
-        };
         for line in findings.iter().flat_map(|finding| &finding.broken_anyway) {
             eprintln!("without any defect: {line}");
         }
-        match &command.common.json {
-            Some(path) if path.as_os_str() == "-" => {
-                say(&json());
-                return Ok(());
-            }
-            Some(path) => write_file(path, &json())?,
-            None => {}
+        if !write_json(command.common.json.as_deref(), &Findings { defects: findings })? {
+            say(&table::table(findings));
         }
-        say(&table::table(findings));
         Ok(())
     }
 
@@ -184,7 +172,7 @@ mod with_defects {
     pub(in super::super) fn worker(command: &HuntWorkerCommand) -> Result<u8, Failure> {
         let watch = Stopwatch::start();
         machine::end_with_stdin().map_err(Failure::environment)?;
-        let scenarios = Scenarios::read(&folder()).map_err(Failure::usage)?;
+        let scenarios = Scenarios::read(&source::shipped()).map_err(Failure::usage)?;
         if scenarios.is_empty() {
             return Err(Failure::usage("there are no scenarios here"));
         }
@@ -205,12 +193,5 @@ mod with_defects {
         };
         say(&serde_json::to_string(&finding).expect("a finding is plain data"));
         Ok(exit::PASS)
-    }
-
-    /// The scenarios here, or those of the sources.
-    fn folder() -> PathBuf {
-        let here = PathBuf::from("scenarios");
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
-        if here.is_dir() { here } else { root }
     }
 }

@@ -11,7 +11,7 @@ use backdate_reports::recording::{Event, EventKind};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::arguments::MetaCommand;
-use super::{Failure, machine, progress, write_file};
+use super::{Failure, machine, progress, write_json};
 use crate::runner::exit;
 use crate::scenario::Source;
 
@@ -135,18 +135,8 @@ fn next_line(reader: &mut BufReader<ChildStdout>) -> Result<String, Failure> {
 }
 
 fn publish(command: &MetaCommand, reports: &[SeedReport]) -> Result<(), Failure> {
-    let json = || {
-        let mut text = serde_json::to_string_pretty(reports).expect("reports are plain data");
-        text.push('\n');
-        text
-    };
-    match &command.common.json {
-        Some(path) if path.as_os_str() == "-" => {
-            super::say(&json());
-            return Ok(());
-        }
-        Some(path) => write_file(path, &json())?,
-        None => {}
+    if write_json(command.common.json.as_deref(), reports)? {
+        return Ok(());
     }
     for report in reports {
         let SeedReport { seed, lines, fingerprint, .. } = report;

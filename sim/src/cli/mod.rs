@@ -32,9 +32,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use backdate_reports::store::write_whole;
-use backdate_reports::summary::Summary;
+use backdate_reports::summary::{Summary, pretty_json};
 use backdate_reports::text::quoted;
 use clap::Parser;
+use serde::Serialize;
 
 use crate::runner::exit;
 use arguments::{Arguments, Command, Common};
@@ -110,16 +111,24 @@ impl From<crate::real::RealError> for Failure {
 
 /// Writes the summary where `--json` asks for it, and the block for people unless it is on stdout.
 fn publish(summary: &Summary, common: &Common, repeat: &str) -> Result<(), Failure> {
-    match &common.json {
-        Some(path) if path.as_os_str() == "-" => {
-            say(&summary.to_json());
-            return Ok(());
-        }
-        Some(path) => write_file(path, &summary.to_json())?,
-        None => {}
+    if !write_json(common.json.as_deref(), summary)? {
+        say(&backdate_reports::text::closing_block(summary, repeat));
     }
-    say(&backdate_reports::text::closing_block(summary, repeat));
     Ok(())
+}
+
+/// Writes a result where `--json` asks for it; whether that was stdout, which then takes nothing
+/// else.
+fn write_json(target: Option<&Path>, result: &(impl Serialize + ?Sized)) -> Result<bool, Failure> {
+    let Some(path) = target else { return Ok(false) };
+    let text = pretty_json(result);
+    let is_stdout = path.as_os_str() == "-";
+    if is_stdout {
+        say(&text)
+    } else {
+        write_file(path, &text)?
+    }
+    Ok(is_stdout)
 }
 
 /// Writes a part of the result to stdout.

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::arguments::ShrinkCommand;
-use super::{Failure, defects, machine, progress, quoted, say, write_file};
+use super::{Failure, defects, machine, progress, quoted, write_file, write_json};
 use crate::runner::exit;
 use crate::scenario::{Plan, Source};
 use crate::shrink::{self, Options, Refusal, Shrunk, Size};
@@ -110,18 +110,8 @@ fn publish(
         is_minimal: *is_minimal,
         seconds,
     };
-    let json = || {
-        let mut text = serde_json::to_string_pretty(&report).expect("a report is plain data");
-        text.push('\n');
-        text
-    };
-    match &command.common.json {
-        Some(path) if path.as_os_str() == "-" => {
-            say(&json());
-            return Ok(());
-        }
-        Some(path) => write_file(path, &json())?,
-        None => {}
+    if write_json(command.common.json.as_deref(), &report)? {
+        return Ok(());
     }
     sayln!("{} still breaks: {}", broken.rule, broken.evidence.lines().next().unwrap_or_default());
     sayln!("            before  after");

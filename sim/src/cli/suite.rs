@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 
 use super::arguments::{COMMIT, SuiteCommand, SweepOutputs, SweepWorkerCommand};
 use super::machine::{self, Stopwatch};
-use super::{Failure, defects, progress, write_file};
+use super::{Failure, defects, progress, write_file, write_json};
 use crate::runner::exit;
 use crate::scenario::load;
 use crate::sweep::manifest::Wanted;
@@ -271,12 +271,7 @@ pub(super) fn publish(
     if let Some(path) = &outputs.junit {
         write_file(path, &junit::junit(summary))?;
     }
-    let is_on_stdout = outputs.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
-    match &outputs.json {
-        Some(_) if is_on_stdout => super::say(&summary.to_json()),
-        Some(path) => write_file(path, &summary.to_json())?,
-        None => {}
-    }
+    let is_on_stdout = write_json(outputs.json.as_deref(), summary)?;
     if !is_on_stdout {
         let saved = saved.map(|path| path.display().to_string());
         super::say(&text::text(summary, stopped, saved.as_deref()));

@@ -129,10 +129,8 @@ impl Search<'_> {
 
 /// The rule that broke first.
 fn broken(summary: &Summary) -> Option<String> {
-    let rules = summary.rules.iter().filter(|rule| rule.violations > 0);
-    let first = rules.min_by_key(|rule| rule.first.as_ref().map(|first| first.event));
     match summary.exit_code {
-        exit::RULE | exit::NOT_CONVERGED => first.map(|rule| rule.id.clone()),
+        exit::RULE | exit::NOT_CONVERGED => summary.first_broken().map(|rule| rule.id.clone()),
         _ => None,
     }
 }

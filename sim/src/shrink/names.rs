@@ -7,11 +7,8 @@ use serde_json::Value;
 use crate::scenario::plan::{PlannedFault, PlannedInput};
 
 /// Fields of payloads by which inputs belong together.
-pub(super) const DIMENSIONS: [(&str, &[&str]); 3] = [
-    ("portfolios", &["portfolio_id"]),
-    ("securities", &["security_id"]),
-    ("dates", &["business_date", "price_date", "rate_date"]),
-];
+pub(super) const DIMENSIONS: [&[&str]; 3] =
+    [&["portfolio_id"], &["security_id"], &["business_date", "price_date", "rate_date"]];
 
 /// What an input belongs to in a dimension, if it does.
 pub(super) fn label(input: &PlannedInput, fields: &[&str]) -> Option<String> {

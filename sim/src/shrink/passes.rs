@@ -77,20 +77,18 @@ fn faults(trial: &mut Trial<'_>) -> bool {
 /// Whole portfolios, securities and dates.
 fn groups(trial: &mut Trial<'_>) -> bool {
     let mut is_smaller = false;
-    for (_, fields) in names::DIMENSIONS {
-        let labels = |plan: &Plan| -> Vec<Option<String>> {
-            plan.inputs.iter().map(|input| names::label(input, fields)).collect()
-        };
-        let known: BTreeSet<String> = labels(trial.plan()).into_iter().flatten().collect();
+    for fields in names::DIMENSIONS {
+        let inputs = trial.plan().inputs.clone();
+        let labels: Vec<_> = inputs.iter().map(|input| names::label(input, fields)).collect();
+        let known: BTreeSet<String> = labels.iter().flatten().cloned().collect();
         let count = known.len();
         let (_, is_less) = minimise(known.into_iter().collect(), |left| {
-            let left_set: BTreeSet<&String> = left.iter().collect();
-            let labels = labels(trial.plan());
-            let is_left =
-                |label: &Option<String>| label.as_ref().is_none_or(|l| left_set.contains(l));
-            let inputs = trial.plan().inputs.iter().zip(&labels);
-            let inputs = inputs.filter(|(_, label)| is_left(label)).map(|(input, _)| input.clone());
-            let smaller = Plan { inputs: inputs.collect(), ..trial.plan().clone() };
+            let is_left = |label: &Option<String>| {
+                label.as_ref().is_none_or(|label| left.binary_search(label).is_ok())
+            };
+            let kept = inputs.iter().zip(&labels).filter(|(_, label)| is_left(label));
+            let kept = kept.map(|(input, _)| input.clone()).collect();
+            let smaller = Plan { inputs: kept, ..trial.plan().clone() };
             trial.keeps(smaller, (count - left.len()) * LARGE >= count)
         });
         is_smaller |= is_less;

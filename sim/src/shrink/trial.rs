@@ -99,7 +99,8 @@ impl<'a> Trial<'a> {
     }
 
     fn keeps_as_it_is(&mut self, smaller: &Plan) -> bool {
-        let digest = xxhash_rust::xxh3::xxh3_128(smaller.to_toml().as_bytes());
+        let bytes = postcard::to_stdvec(smaller).expect("a plan is plain data");
+        let digest = xxhash_rust::xxh3::xxh3_128(&bytes);
         if self.is_over() || self.refuted.contains(&digest) {
             return false;
         }
@@ -153,30 +154,19 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// The rule that broke first, by a summary.
+/// How a run failed; an error if it did not.
 fn broken(summary: &Summary, phase: Phase, storm: Option<SimTime>) -> Result<Broken, Refusal> {
-    let rules = summary.rules.iter().filter(|rule| rule.violations > 0);
-    let found = rules.filter_map(|rule| Some((rule, RuleId::parse(&rule.id)?)));
-    let mut found: Vec<_> = found.collect();
-    let first = |rule: &backdate_reports::summary::RuleSummary| {
-        rule.first.as_ref().map_or(u64::MAX, |first| first.event)
+    let rule = summary.first_broken().ok_or(Refusal::Passes)?;
+    let id = RuleId::parse(&rule.id).expect("a summary of this build names its rules");
+    let Some(first) = rule.first.as_ref().filter(|_| rule.checks > 0) else {
+        return Err(Refusal::Unjudged(id));
     };
-    found.sort_by_key(|(rule, id)| (rule.checks == 0, first(rule), *id));
-    match found.first() {
-        None => Err(Refusal::Passes),
-        Some((rule, id)) if rule.checks == 0 => Err(Refusal::Unjudged(*id)),
-        Some((rule, id)) => {
-            let at = rule.first.as_ref().map(|first| first.at);
-            let since = at.zip(storm).map(|(at, storm)| {
-                // The storm began at most one look before it was seen.
-                u64::try_from(at.since(storm).as_millis()).unwrap_or(u64::MAX)
-            });
-            Ok(Broken {
-                rule: *id,
-                evidence: rule.first.as_ref().map(|f| f.evidence.clone()).unwrap_or_default(),
-                phase,
-                storm_ms: since,
-            })
-        }
-    }
+    let since = |storm| u64::try_from(first.at.since(storm).as_millis()).unwrap_or(u64::MAX);
+    Ok(Broken {
+        rule: id,
+        evidence: first.evidence.clone(),
+        phase,
+        // It began at most one look before it was seen, which a pass allows for.
+        storm_ms: storm.map(since),
+    })
 }
