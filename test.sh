@@ -181,7 +181,8 @@ if selected "build, release"; then
     cargo build --quiet --release --bin backdate >"$output/release" 2>&1 &
     release=$!
 fi
-step "tests" 0 cargo test --workspace --quiet
+# What failed is said by the message and the place; stacks of every thread would bury it.
+step "tests" 0 env RUST_BACKTRACE=0 cargo test --workspace --quiet
 step "build, release" 0 release_build
 # A release must not be able to plant anything, and must say so.
 no_defects() {
