@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Events that are looked through for the cause of trouble.
 const EVENTS: usize = 20;
 
-/// How often, and with what pause, it is asked whether new topics can be used, or old ones are gone.
+/// How often, and with what pause, it is asked whether topics can be used, or are gone.
 const LOOKS: u32 = 100;
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
