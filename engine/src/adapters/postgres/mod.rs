@@ -13,6 +13,8 @@ mod copy;
 mod error;
 #[cfg(feature = "telemetry")]
 mod gauges;
+#[cfg(target_os = "linux")]
+mod nodelay;
 mod numeric;
 mod pool;
 mod schema;

@@ -20,6 +20,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::config::{PostgresConfig, SslMode};
 use super::error::{Failure, address, judge, of_connect};
+#[cfg(target_os = "linux")]
+use super::nodelay;
 use super::schema;
 use crate::ports::store::StoreError;
 
@@ -173,7 +175,12 @@ pub(super) async fn connect(
     refuse_environment()?;
     let limit = Duration::from_millis(config.connect_timeout_ms);
     match within(Some(limit), options.connect()).await {
-        Some(connected) => connected.map_err(|error| of_connect(&error, config)),
+        Some(connected) => {
+            let connection = connected.map_err(|error| of_connect(&error, config))?;
+            #[cfg(target_os = "linux")]
+            nodelay::send_at_once(config.port);
+            Ok(connection)
+        }
         None => {
             let text = format!("cannot connect to {}: no answer", address(config));
             Err(StoreError::Disconnected(text))
