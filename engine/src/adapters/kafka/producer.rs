@@ -42,17 +42,20 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// A producer that connects when it is used.
+    /// A producer that opens when it is first used: most have nothing to send but dead letters, and
+    /// each open one has threads that keep looking for something to do.
     pub(super) fn new(config: &KafkaConfig, client_id: &str) -> Result<Self, LogError> {
-        let mut producer = Self {
+        let teller = Teller::of(config);
+        // What is wrong with the settings is said at once all the same.
+        let checked = settings::producer(config, client_id).create_native_config();
+        checked.map_err(|error| teller.error(&error, None))?;
+        Ok(Self {
             config: config.clone(),
             client_id: client_id.to_owned(),
             names: Names::of(config),
-            teller: Teller::of(config),
+            teller,
             inner: None,
-        };
-        producer.open()?;
-        Ok(producer)
+        })
     }
 
     fn open(&mut self) -> Result<Arc<Inner>, LogError> {
