@@ -1,42 +1,48 @@
-//! Binary COPY of snapshots: the fastest way to write many rows.
+//! Binary COPY: the fastest way to write many rows.
 //!
 //! # Invariants
-//! - Fields follow in the order of [`SNAPSHOT_COPY`].
+//! - Fields follow in the order of the columns of [`Copied::COPY`].
 
 use sqlx::PgConnection;
 use sqlx::error::BoxDynError;
 
-use super::columns::snapshot_columns;
+use super::columns::{history_columns, snapshot_columns};
 use super::numeric;
-use super::types::date_bytes;
+use super::types::{date_bytes, instant_bytes};
 use crate::domain::money::Amount;
-use crate::ports::store::rows::SnapshotRow;
+use crate::domain::records::Position;
+use crate::ports::store::rows::{HistoryRow, OutboxRow, SnapshotRow};
 
-/// What [`copy_snapshots`] runs.
-const SNAPSHOT_COPY: &str = concat!(
-    "COPY daily_position_snapshots (",
-    snapshot_columns!(),
-    ") FROM STDIN WITH (FORMAT binary)"
-);
-const SNAPSHOT_FIELDS: i16 = 14;
-/// Bytes of a row, about: four texts and eleven numbers.
-const SNAPSHOT_BYTES: usize = 220;
+/// From so many rows on, a COPY and its two round trips take less time than an INSERT of arrays.
+pub(super) const MANY: usize = 100;
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// Sent at once: large enough that a send costs nothing, small enough that the server starts early.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// Copies snapshots in their order.
-pub(super) async fn copy_snapshots(
+/// A row that can be copied.
+pub(super) trait Copied {
+    /// The statement.
+    const COPY: &'static str;
+    /// How many fields a row has.
+    const FIELDS: i16;
+
+    /// Appends the fields.
+    fn put(&self, buffer: &mut Vec<u8>) -> Result<(), BoxDynError>;
+}
+
+/// Copies rows in their order.
+pub(super) async fn copy<R: Copied>(
     connection: &mut PgConnection,
-    rows: &[SnapshotRow],
+    rows: &[R],
 ) -> Result<(), sqlx::Error> {
-    let mut copy = connection.copy_in_raw(SNAPSHOT_COPY).await?;
-    let mut buffer = Vec::with_capacity(CHUNK_BYTES.min(rows.len() * SNAPSHOT_BYTES) + 1024);
+    let mut copy = connection.copy_in_raw(R::COPY).await?;
+    let mut buffer = Vec::with_capacity(CHUNK_BYTES + 1024);
     buffer.extend_from_slice(SIGNATURE);
     // No flags, no extension.
     buffer.extend_from_slice(&[0; 8]);
     for row in rows {
-        if let Err(error) = put_snapshot(row, &mut buffer) {
+        buffer.extend_from_slice(&R::FIELDS.to_be_bytes());
+        if let Err(error) = row.put(&mut buffer) {
             copy.abort("a row cannot be encoded").await?;
             return Err(sqlx::Error::Encode(error));
         }
@@ -51,24 +57,77 @@ pub(super) async fn copy_snapshots(
     Ok(())
 }
 
-fn put_snapshot(row: &SnapshotRow, buffer: &mut Vec<u8>) -> Result<(), BoxDynError> {
-    buffer.extend_from_slice(&SNAPSHOT_FIELDS.to_be_bytes());
-    put(row.key.portfolio_id.as_str().as_bytes(), buffer);
-    put(row.key.security_id.as_str().as_bytes(), buffer);
-    put(&date_bytes(row.date)?, buffer);
-    put(&i32::try_from(row.epoch.0)?.to_be_bytes(), buffer);
-    put(&i64::try_from(row.revision.0)?.to_be_bytes(), buffer);
-    put_amount(Some(row.position.quantity), buffer);
-    put_amount(Some(row.position.cost_basis), buffer);
-    put_amount(Some(row.position.cost_basis_local), buffer);
-    put_amount(row.market_price, buffer);
-    let values = row.values;
-    put_amount(values.map(|values| values.market_value), buffer);
-    put_amount(values.map(|values| values.market_value_local), buffer);
-    put_amount(values.map(|values| values.unrealized_gain_loss), buffer);
-    put_amount(values.map(|values| values.unrealized_gain_loss_local), buffer);
-    put(row.valuation_status.as_str().as_bytes(), buffer);
-    Ok(())
+macro_rules! copy_into {
+    ($table:literal, $columns:expr) => {
+        concat!("COPY ", $table, " (", $columns, ") FROM STDIN WITH (FORMAT binary)")
+    };
+}
+
+impl Copied for SnapshotRow {
+    const COPY: &'static str = copy_into!("daily_position_snapshots", snapshot_columns!());
+    const FIELDS: i16 = 14;
+
+    fn put(&self, buffer: &mut Vec<u8>) -> Result<(), BoxDynError> {
+        put(self.key.portfolio_id.as_str().as_bytes(), buffer);
+        put(self.key.security_id.as_str().as_bytes(), buffer);
+        put(&date_bytes(self.date)?, buffer);
+        put(&i32::try_from(self.epoch.0)?.to_be_bytes(), buffer);
+        put(&i64::try_from(self.revision.0)?.to_be_bytes(), buffer);
+        put_position(&self.position, buffer);
+        put_amount(self.market_price, buffer);
+        let values = self.values;
+        put_amount(values.map(|values| values.market_value), buffer);
+        put_amount(values.map(|values| values.market_value_local), buffer);
+        put_amount(values.map(|values| values.unrealized_gain_loss), buffer);
+        put_amount(values.map(|values| values.unrealized_gain_loss_local), buffer);
+        put(self.valuation_status.as_str().as_bytes(), buffer);
+        Ok(())
+    }
+}
+
+impl Copied for HistoryRow {
+    const COPY: &'static str = copy_into!("position_history", history_columns!());
+    const FIELDS: i16 = 9;
+
+    fn put(&self, buffer: &mut Vec<u8>) -> Result<(), BoxDynError> {
+        put(self.key.portfolio_id.as_str().as_bytes(), buffer);
+        put(self.key.security_id.as_str().as_bytes(), buffer);
+        put(&instant_bytes(self.place.at)?, buffer);
+        put(&i16::from(self.place.rank).to_be_bytes(), buffer);
+        put(self.place.transaction_id.as_str().as_bytes(), buffer);
+        put(&i32::try_from(self.epoch.0)?.to_be_bytes(), buffer);
+        put_position(&self.position, buffer);
+        Ok(())
+    }
+}
+
+/// Without the id, which the table draws for each row in turn.
+impl Copied for OutboxRow {
+    const COPY: &'static str =
+        copy_into!("outbox_events", "lane, topic, message_key, payload, correlation_id");
+    const FIELDS: i16 = 5;
+
+    fn put(&self, buffer: &mut Vec<u8>) -> Result<(), BoxDynError> {
+        put(&i32::try_from(self.lane)?.to_be_bytes(), buffer);
+        put(self.topic.as_str().as_bytes(), buffer);
+        put(self.key.as_str().as_bytes(), buffer);
+        put(self.payload.as_bytes(), buffer);
+        match &self.correlation_id {
+            Some(id) => put(id.as_bytes(), buffer),
+            None => put_null(buffer),
+        }
+        Ok(())
+    }
+}
+
+fn put_position(position: &Position, buffer: &mut Vec<u8>) {
+    put_amount(Some(position.quantity), buffer);
+    put_amount(Some(position.cost_basis), buffer);
+    put_amount(Some(position.cost_basis_local), buffer);
+}
+
+fn put_null(buffer: &mut Vec<u8>) {
+    buffer.extend_from_slice(&(-1_i32).to_be_bytes());
 }
 
 fn put(bytes: &[u8], buffer: &mut Vec<u8>) {
@@ -78,10 +137,7 @@ fn put(bytes: &[u8], buffer: &mut Vec<u8>) {
 }
 
 fn put_amount(amount: Option<Amount>, buffer: &mut Vec<u8>) {
-    let Some(amount) = amount else {
-        buffer.extend_from_slice(&(-1_i32).to_be_bytes());
-        return;
-    };
+    let Some(amount) = amount else { return put_null(buffer) };
     let at = buffer.len();
     buffer.extend_from_slice(&[0; 4]);
     numeric::encode_amount(amount.raw(), buffer);

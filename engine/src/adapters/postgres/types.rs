@@ -26,6 +26,12 @@ pub(super) fn date_bytes(date: Date) -> Result<[u8; 4], BoxDynError> {
     Ok(days.ok_or("a date beyond the calendar")?.to_be_bytes())
 }
 
+/// Microseconds since 2000-01-01.
+pub(super) fn instant_bytes(instant: Timestamp) -> Result<[u8; 8], BoxDynError> {
+    let micros = instant.micros().checked_sub(MICROS_TO_2000);
+    Ok(micros.ok_or("an instant beyond the calendar")?.to_be_bytes())
+}
+
 /// A number of 64 bits in a `bigint`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Big(pub(super) u64);
@@ -101,8 +107,7 @@ encoded! {
         Ok(())
     };
     Timestamp = |instant, buffer| {
-        let micros = instant.micros().checked_sub(MICROS_TO_2000);
-        buffer.extend_from_slice(&micros.ok_or("an instant beyond the calendar")?.to_be_bytes());
+        buffer.extend_from_slice(&instant_bytes(*instant)?);
         Ok(())
     };
     Amount = |amount, buffer| {

@@ -7,6 +7,7 @@ use super::super::columns::{
     history_columns, instrument_columns, lot_columns, portfolio_columns, replay_columns,
     transaction_columns,
 };
+use super::super::copy::{MANY, copy};
 use super::{Bind, Run, done, rows, sql};
 use crate::domain::ids::{Epoch, Key};
 use crate::domain::records::Place;
@@ -54,6 +55,9 @@ impl Run for ReadInstruments {
 
 impl Run for InsertHistory {
     async fn run(self, connection: &mut PgConnection) -> Result<(), Error> {
+        if self.rows.len() >= MANY {
+            return copy(connection, &self.rows).await;
+        }
         let text = concat!(
             "INSERT INTO position_history (",
             history_columns!(),

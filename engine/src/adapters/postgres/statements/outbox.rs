@@ -3,6 +3,7 @@
 use sqlx::{Error, PgConnection, Row as _};
 
 use super::super::columns::outbox_columns;
+use super::super::copy::{MANY, copy};
 use super::super::types::{Big, Small};
 use super::{Bind, Run, done, rows, sql};
 use crate::ports::store::rows::OutboxRow;
@@ -10,6 +11,9 @@ use crate::ports::store::statements::{AppendOutbox, DeleteOutbox, ReadOutbox, Ta
 
 impl Run for AppendOutbox {
     async fn run(self, connection: &mut PgConnection) -> Result<(), Error> {
+        if self.rows.len() >= MANY {
+            return copy(connection, &self.rows).await;
+        }
         let text =
             "INSERT INTO outbox_events (id, lane, topic, message_key, payload, correlation_id)
             SELECT nextval('outbox_id'), r.*
@@ -27,19 +31,30 @@ impl Run for AppendOutbox {
 
 impl Run for TakeOutboxLane {
     async fn run(self, connection: &mut PgConnection) -> Result<Option<u32>, Error> {
-        // Lanes that have events are found by hops over the index: most of the lanes that exist
-        // are not in use.
-        let text = "WITH RECURSIVE waiting AS (
-                (SELECT lane FROM outbox_events ORDER BY lane LIMIT 1)
+        // In front of the events of a lane are those that were deleted a moment ago, which each look
+        // at the lane passes, thousands in a storm. So the lanes that have been served are tried in
+        // turn, and the first one that has events and is free ends the search. Lanes beyond them,
+        // most of which are not in use, are found by hops over the index. `OFFSET 0` keeps the
+        // search from becoming a join that looks at every lane.
+        let text = "WITH RECURSIVE used AS MATERIALIZED (
+                SELECT COALESCE(max(lane), -1) AS last FROM outbox_lanes WHERE served > 0
+            ), beyond AS (
+                (SELECT e.lane FROM outbox_events e WHERE e.lane > (SELECT last FROM used)
+                    ORDER BY e.lane LIMIT 1)
                 UNION ALL
-                SELECT (SELECT e.lane FROM outbox_events e WHERE e.lane > w.lane
+                SELECT (SELECT e.lane FROM outbox_events e WHERE e.lane > b.lane
                         ORDER BY e.lane LIMIT 1)
-                FROM waiting w WHERE w.lane IS NOT NULL
+                FROM beyond b WHERE b.lane IS NOT NULL
             ), taken AS MATERIALIZED (
-                SELECT l.lane FROM outbox_lanes l
-                WHERE l.lane IN (SELECT w.lane FROM waiting w)
-                ORDER BY l.served, l.lane LIMIT 1
-                FOR UPDATE OF l SKIP LOCKED
+                SELECT free.lane
+                FROM (SELECT lane FROM outbox_lanes
+                    WHERE lane <= (SELECT last FROM used)
+                        OR lane IN (SELECT b.lane FROM beyond b)
+                    ORDER BY served, lane OFFSET 0) turn
+                CROSS JOIN LATERAL (SELECT l.lane FROM outbox_lanes l WHERE l.lane = turn.lane
+                    FOR UPDATE SKIP LOCKED) free
+                WHERE EXISTS (SELECT FROM outbox_events e WHERE e.lane = turn.lane OFFSET 0)
+                LIMIT 1
             )
             UPDATE outbox_lanes l SET served = nextval('lane_served')
             FROM taken WHERE l.lane = taken.lane RETURNING l.lane";

@@ -5,7 +5,7 @@ use sqlx::{Error, PgConnection, Row as _};
 
 use super::super::cells::{Cells, Read};
 use super::super::columns::{price_columns, rate_columns};
-use super::super::copy::copy_snapshots;
+use super::super::copy::copy;
 use super::{Bind, Run, done, rows, rows_with, sql};
 use crate::domain::ids::{Epoch, Key};
 use crate::domain::time::Date;
@@ -277,6 +277,6 @@ impl Run for CopySnapshots {
         if self.rows.is_empty() {
             return Ok(());
         }
-        copy_snapshots(connection, &self.rows).await
+        copy(connection, &self.rows).await
     }
 }
