@@ -31,6 +31,8 @@ lists! {
         applied, park_reason, fx_numerator, fx_numerator_2, fx_denominator, fx_denominator_2, \
         gross_cost, net_cost, net_cost_local, realized_gain_loss, realized_gain_loss_local, \
         transaction_fx_rate";
+    timeline_place_columns =
+        "portfolio_id, security_id, transaction_date, place_rank, transaction_id";
     timeline_rate_columns = "portfolio_id, security_id, transaction_date, place_rank, \
         transaction_id, trade_currency, fx_numerator, fx_numerator_2, fx_denominator, \
         fx_denominator_2";

@@ -157,8 +157,7 @@ async fn read<P: Ports>(
     }
     let mut replays: BTreeMap<Key, ReplayRow> =
         replays.into_iter().map(|row| (row.key.clone(), row)).collect();
-    let mut tails: BTreeMap<Key, Place> =
-        tails.into_iter().map(|row| (row.key, row.place)).collect();
+    let mut tails: BTreeMap<Key, Place> = tails.into_iter().collect();
     let mut open_lots: BTreeMap<Key, Vec<_>> = BTreeMap::new();
     for row in lots {
         open_lots.entry(row.key).or_default().push(row.lot);

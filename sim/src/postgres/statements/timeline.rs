@@ -60,10 +60,11 @@ impl Run for ReadTimelineEntries {
 }
 
 impl Run for ReadTimelineTails {
-    async fn run(self, session: &mut Session) -> Result<Vec<TimelineRow>, StoreError> {
+    async fn run(self, session: &mut Session) -> Result<Vec<(Key, Place)>, StoreError> {
         Ok(session.read(|view| {
             let last = |key: &Key| view.range::<TimelineRow>(places_of(key)).next_back();
-            self.keys.iter().filter_map(last).map(|row| (**row).clone()).collect()
+            let place = |row: &Rc<TimelineRow>| (row.key.clone(), row.place.clone());
+            self.keys.iter().filter_map(last).map(place).collect()
         }))
     }
 }

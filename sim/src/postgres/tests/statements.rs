@@ -135,7 +135,8 @@ fn a_timeline_is_read_by_identity_from_both_ends_and_in_chunks() {
         assert_eq!(found, [rows[1].clone(), rows[2].clone()]);
         let keys = vec![k.clone()];
         assert_eq!(bench.run(ReadTimelineHeads { keys: keys.clone() }).await, [rows[0].clone()]);
-        assert_eq!(bench.run(ReadTimelineTails { keys }).await, [rows[2].clone()]);
+        let tail = (k.clone(), rows[2].place.clone());
+        assert_eq!(bench.run(ReadTimelineTails { keys }).await, [tail]);
         let chunk = |after| ReadTimelineChunks { ranges: vec![(k.clone(), after)], limit: 2 };
         assert_eq!(bench.run(chunk(None)).await, rows[..2]);
         assert_eq!(bench.run(chunk(Some(place("A", 3)))).await, rows[2..]);

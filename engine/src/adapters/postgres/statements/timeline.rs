@@ -3,8 +3,10 @@
 use sqlx::{Error, PgConnection};
 
 use super::super::cells::{Cells, Read, rate};
-use super::super::columns::{timeline_columns, timeline_rate_columns};
+use super::super::columns::{timeline_columns, timeline_place_columns, timeline_rate_columns};
 use super::{Bind, Run, done, rows, sql};
+use crate::domain::ids::Key;
+use crate::domain::records::Place;
 use crate::ports::store::rows::TimelineRow;
 use crate::ports::store::statements::{
     DeleteTimeline, ReadTimelineChunks, ReadTimelineEntries, ReadTimelineHeads, ReadTimelineRates,
@@ -45,10 +47,16 @@ macro_rules! of_each_key {
     };
 }
 
+impl Read for (Key, Place) {
+    fn read(cells: &mut Cells<'_>) -> Result<Self, Error> {
+        Ok((cells.row()?, cells.row()?))
+    }
+}
+
 impl Run for ReadTimelineTails {
-    async fn run(self, connection: &mut PgConnection) -> Result<Vec<TimelineRow>, Error> {
+    async fn run(self, connection: &mut PgConnection) -> Result<Vec<(Key, Place)>, Error> {
         let text = of_each_key!(
-            timeline_columns,
+            timeline_place_columns,
             ") WITH ORDINALITY k(portfolio, security, number) ",
             "",
             "transaction_date DESC, place_rank DESC, transaction_id DESC LIMIT 1"

@@ -38,12 +38,12 @@ statements! {
         ids: Vec<(Key, TransactionId)>,
     } -> Vec<TimelineRow>;
 
-    /// Per key of `$keys`: `SELECT * FROM position_timeline WHERE key = .. ORDER BY place DESC
-    /// LIMIT 1`.
+    /// Per key of `$keys`: `SELECT key, place FROM position_timeline WHERE key = .. ORDER BY place
+    /// DESC LIMIT 1`.
     ReadTimelineTails {
         /// Keys.
         keys: Vec<Key>,
-    } -> Vec<TimelineRow>;
+    } -> Vec<(Key, Place)>;
 
     /// Per key of `$keys`: `SELECT * FROM position_timeline WHERE key = .. ORDER BY place LIMIT 1`.
     ReadTimelineHeads {
