@@ -15,8 +15,8 @@
 //!
 //! The rates are sustained ones: the loads take so long that the pauses of the processes at begin
 //! and end, some 0.4 s, hardly count. The engine stands still while a baseline is measured.
-//! `batches` measures that last table, and it alone; `--quick` does all else with a tenth of the
-//! rows, where the pauses do count.
+//! `batches` measures that last table, and it alone; `rates` leaves out table and latencies;
+//! `--quick` does all else with a tenth of the rows, where the pauses do count.
 
 #[path = "real/batches.rs"]
 mod batches;
@@ -70,9 +70,14 @@ impl Taken {
     }
 }
 
+/// Whether that part of the measurements is asked for.
+fn asks_for(part: &str) -> bool {
+    std::env::args().any(|argument| argument == part)
+}
+
 async fn measure() -> Vec<Line> {
     let folder = Folder::new("bench-real");
-    if std::env::args().any(|argument| argument == "batches") {
+    if asks_for("batches") {
         return batches::table(folder.path()).await;
     }
     let load = Load::new(is_quick());
@@ -95,7 +100,9 @@ async fn measure() -> Vec<Line> {
     let live = taken(&mut engine, &mut baseline, load.live(), count).await;
     let copy = baseline.consume_and_copy(&engine).await;
     lines.push(line("live", &live, &copy, "transactions/s", "stored, folded and valued"));
-    lines.extend(latencies(&mut engine, &mut baseline, &load, live.rate()).await);
+    if !asks_for("rates") {
+        lines.extend(latencies(&mut engine, &mut baseline, &load, live.rate()).await);
+    }
     let mut replayed = taken(&mut engine, &mut baseline, load.late(), 0.0).await;
     replayed.count = baseline.rebuilt().await as f64;
     let copy = baseline.copy_history(&engine).await;

@@ -7,6 +7,8 @@
 #   postgres.sh FOLDER kill     ends it as a loss of power of the processes would (SIGKILL)
 #   postgres.sh FOLDER status   says whether it runs
 #
+# POSTGRES_SHARED_BUFFERS says how much memory a new one has for its pages, 256MB if not set.
+#
 # Data, port and password stay from one start to the next. fsync and synchronous_commit are on: what
 # was acknowledged survives. The server refuses to run as root, so root runs it as user `postgres`.
 set -uo pipefail
@@ -88,7 +90,7 @@ max_wal_senders = 40
 max_replication_slots = 40
 fsync = on
 synchronous_commit = on
-shared_buffers = 256MB
+shared_buffers = ${POSTGRES_SHARED_BUFFERS:-256MB}
 max_wal_size = 4GB
 logging_collector = off
 log_min_messages = fatal
