@@ -288,14 +288,14 @@ persistence = 2
 position-calculator = 2
 valuation-scheduler = 1
 position-valuation-calculator = 4
-outbox-dispatcher = 2
+outbox-dispatcher = 1
 
 [knobs]
 consumer_poll_ms = 5
 consumer_batch = 500
 outbox_poll_ms = 20
-outbox_batch = 2000
-outbox_lanes = 2
+outbox_batch = 4000
+outbox_lanes = 1
 scheduler_poll_ms = 50
 worker_poll_ms = 10
 replay_poll_ms = 10
