@@ -198,8 +198,8 @@ step "shipped scenarios, seeds 1 to $SEEDS" 0 \
     "$BACKDATE" suite scenarios --seeds "$SEEDS" --jobs "$JOBS" --quiet
 
 shopt -s nullglob
-scenarios=(scenarios/smoke/*.toml scenarios/recovery/*.toml scenarios/consistency/*.toml
-    scenarios/regression/*.toml)
+scenarios=(scenarios/smoke/*.toml scenarios/chaos/*.toml scenarios/recovery/*.toml
+    scenarios/consistency/*.toml scenarios/regression/*.toml)
 if [[ ${#scenarios[@]} -eq 0 ]]; then
     step "scenarios are there" 0 false
 fi

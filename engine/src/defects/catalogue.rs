@@ -44,7 +44,7 @@ catalogue! {
         "advancing compares the epoch and not the revision: a price's reset is overwritten";
     GapCountsOlderRevisions = "gap-counts-older-revisions",
         "snapshots of an older revision count as complete";
-    GapIgnored = "gap-ignored",
+    GapIgnored = "gap-ignored" with ClaimsNewestFirst,
         "the last date's snapshot moves the watermark over a gap before it";
     CurrentBeforeWatermark = "current-before-watermark",
         "CURRENT is set while the watermark is behind the latest business date";
@@ -62,8 +62,6 @@ catalogue! {
         "a reset sets the watermark to the day before even where it was earlier";
     ResetKeepsRevision = "reset-keeps-revision",
         "an invalidation lowers the watermark and keeps the revision";
-    NewEpochForgetsOpenReplay = "new-epoch-forgets-open-replay",
-        "an epoch that is opened during a replay begins at its own date only";
     BumpUsesCachedEpoch = "bump-uses-cached-epoch",
         "a bump during a replay leaves the replay under the older epoch, which nobody reads";
     // Jobs and triggers.
@@ -83,6 +81,8 @@ catalogue! {
         "the lease of a claimed job never ends";
     ClaimDispatchedApart = "claim-dispatched-apart" with LeaseNeverEnds,
         "a claim is committed before its message is in the outbox";
+    ClaimsNewestFirst = "claims-newest-first",
+        "jobs are claimed last in, first out";
     ClaimsByPortfolio = "claims-by-portfolio",
         "jobs are claimed in the order of portfolios: an early one starves the others";
     TriggerHandedOnApart = "trigger-handed-on-apart",

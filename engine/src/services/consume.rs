@@ -85,6 +85,9 @@ async fn serve<P: Ports, H: Handler<P>>(
                 break;
             }
             instance.trouble(H::GROUP, &error);
+            if is_planted(Defect::FailedBatchSkipped) {
+                continue;
+            }
             let both = (&mut producer, &mut consumer);
             one_by_one(instance, handler, both, &records, &mut waiting).await;
             continue;
@@ -113,9 +116,6 @@ async fn one_by_one<P: Ports, H: Handler<P>>(
             continue;
         };
         instance.trouble(H::GROUP, &error);
-        if is_planted(Defect::FailedBatchSkipped) {
-            continue;
-        }
         let first = &slice[0];
         let (topic, partition) = (first.topic, first.partition);
         consumer.seek(Position { topic, partition, next_offset: first.offset });

@@ -35,7 +35,6 @@ pub(super) fn new_epoch(
     open: Option<&ReplayRow>,
     date: Date,
 ) -> (EpochRow, ReplayRow) {
-    let open = open.filter(|_| !is_planted(Defect::NewEpochForgetsOpenReplay));
     let from_date = open.map_or(date, |replay| date.min(replay.replayed_to().date()));
     state.epoch = state.epoch.next();
     if is_planted(Defect::ServedEpochTooEarly) {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::scenario::{self, Loaded, Problems};
+use crate::scenario::{Loaded, Problems, Source};
 
 /// Folders whose scenarios take fractions of a second.
 const SHORT: &[&str] = &["chaos"];
@@ -51,10 +51,33 @@ fn read_all(folder: &Path, names: &[&str]) -> Result<Vec<Loaded>, Problems> {
         paths.sort();
         for path in paths {
             let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if file.ends_with(".toml") && !LEFT_OUT.contains(&file) {
-                found.push(scenario::load(&path, &[])?);
+            if !file.ends_with(".toml") || LEFT_OUT.contains(&file) {
+                continue;
+            }
+            // A saved plan knows one seed only.
+            if let Source::Scenario(loaded) = Source::load(&path, &[])? {
+                found.push(*loaded);
             }
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_scenarios_run_under_every_seed_and_long_ones_under_every_tenth() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+        let scenarios = Scenarios::read(&folder).expect("the scenarios that are shipped");
+        let (short, long) = (scenarios.short.len(), scenarios.long.len());
+        assert!(short > 0 && long > 0);
+        let seeds: Vec<u64> =
+            scenarios.runs(1).map(|(_, seed)| seed).take(short * 10 + long + 1).collect();
+        let mut rounds = seeds[..short * 9].chunks(short).zip(1..);
+        assert!(rounds.all(|(round, seed)| round == vec![seed; short]));
+        assert_eq!(seeds[short * 9..short * 10 + long], vec![10; short + long]);
+        assert_eq!(seeds.last(), Some(&11));
+    }
 }

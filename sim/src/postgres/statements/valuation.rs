@@ -221,6 +221,9 @@ fn claimable(view: View<'_>, now: Timestamp) -> (Vec<Version<ValuationJobRow>>, 
         free.extend(jobs(view, status).filter(|job| job.row.not_before <= now).cloned());
     }
     free.sort_unstable_by_key(|job| job.row.id);
+    if is_planted(Defect::ClaimsNewestFirst) {
+        free.reverse();
+    }
     if is_planted(Defect::ClaimsByPortfolio) {
         free.sort_by_key(|job| job.row.keys.first().map(|held| held.key.portfolio_id.clone()));
     }
@@ -237,7 +240,10 @@ impl Run for ClaimValuationJobs {
             true => free.iter().take(limit).map(|job| job.row.id).collect(),
             false => session.lock_free(free, limit).await?.iter().map(|job| job.id).collect(),
         };
-        let rows = any::<ValuationJobRow>(session, ids);
+        let mut rows = any::<ValuationJobRow>(session, ids);
+        if is_planted(Defect::ClaimsNewestFirst) {
+            rows.reverse();
+        }
         let claim = |old: &ValuationJobRow| {
             Some(ValuationJobRow {
                 status: JobStatus::Processing,
