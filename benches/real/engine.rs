@@ -30,8 +30,8 @@ use super::now;
 
 /// Between two looks at what is left to do.
 const LOOK: Duration = Duration::from_millis(50);
-/// Whether a key is behind, and how many events there have been. As long as a key is behind, nothing
-/// needs to be counted, which takes long in tables that the engine is busy with.
+/// Whether a key is behind, and how many events there have been. As long as a key is behind,
+/// nothing needs to be counted, which takes long in tables that the engine is busy with.
 const GLANCE: &str = "SELECT EXISTS (SELECT FROM position_state WHERE status = 'REPROCESSING' OR \
      watermark_date <> (SELECT max(business_date) FROM business_dates)), \
      (SELECT last_value FROM outbox_id)";

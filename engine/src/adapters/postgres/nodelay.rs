@@ -1,10 +1,10 @@
 //! Small packets that do not wait: `TCP_NODELAY` for the sessions of this process.
 //!
 //! sqlx opens its sockets without it and offers no way to set it. The end of a COPY, a few bytes
-//! behind its last rows, would then wait for the server's acknowledgement of these, which the server
-//! delays by some 40 ms, as it has nothing to say yet. So the sockets are found among the open files
-//! of the process. Duplicates of them are taken by their numbers, as the number alone is no
-//! permission to use a file.
+//! behind its last rows, would then wait for the server's acknowledgement of these, which the
+//! server delays by some 40 ms, as it has nothing to say yet. So the sockets are found among the
+//! open files of the process. Duplicates of them are taken by their numbers, as the number alone is
+//! no permission to use a file.
 //!
 //! Where the system does not allow that (a container that denies `pidfd_getfd`), sessions are
 //! slower and nothing else.
