@@ -32,10 +32,10 @@ impl Run for AppendOutbox {
 impl Run for TakeOutboxLane {
     async fn run(self, connection: &mut PgConnection) -> Result<Option<u32>, Error> {
         // In front of the events of a lane are those that were deleted a moment ago, which each
-        // look at the lane passes, thousands in a storm. So the lanes that have been served are tried in
-        // turn, and the first one that has events and is free ends the search. Lanes beyond them,
-        // most of which are not in use, are found by hops over the index. `OFFSET 0` keeps the
-        // search from becoming a join that looks at every lane.
+        // look at the lane passes, thousands in a storm. So the lanes that have been served are
+        // tried in turn, and the first one that has events and is free ends the search. Lanes
+        // beyond them, most of which are not in use, are found by hops over the index. `OFFSET 0`
+        // keeps the search from becoming a join that looks at every lane.
         let text = "WITH RECURSIVE used AS MATERIALIZED (
                 SELECT COALESCE(max(lane), -1) AS last FROM outbox_lanes WHERE served > 0
             ), beyond AS (
