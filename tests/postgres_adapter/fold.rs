@@ -34,7 +34,7 @@ fn timelines_are_read_from_both_ends_and_in_chunks() {
             timeline(&a, "4", 3, Some(direct)),
             timeline(&b, "5", 1, None),
         ];
-        bench.run(UpsertTimeline { rows: rows.clone() }).await;
+        bench.run(UpsertTimeline { new: vec![], rows: rows.clone() }).await;
         let keys = vec![b.clone(), none.clone(), a.clone()];
         let tails = bench.run(ReadTimelineTails { keys: keys.clone() }).await;
         let tail = |row: &TimelineRow| (row.key.clone(), row.place.clone());
@@ -64,19 +64,65 @@ fn timelines_are_read_from_both_ends_and_in_chunks() {
 fn a_timeline_row_is_replaced_and_a_transaction_has_one_place() {
     on(async |bench| {
         let k = key("A", "S");
-        bench.run(UpsertTimeline { rows: vec![timeline(&k, "1", 1, applied())] }).await;
+        bench
+            .run(UpsertTimeline { new: vec![], rows: vec![timeline(&k, "1", 1, applied())] })
+            .await;
         let mut changed = timeline(&k, "1", 1, None);
         changed.terms.policy = None;
         changed.correlation_id = None;
-        bench.run(UpsertTimeline { rows: vec![changed.clone()] }).await;
+        bench.run(UpsertTimeline { new: vec![], rows: vec![changed.clone()] }).await;
         assert_eq!(bench.run(ReadTimelineHeads { keys: vec![k.clone()] }).await, [changed]);
         let elsewhere = vec![timeline(&k, "1", 2, None)];
-        let refused = bench.store.query(UpsertTimeline { rows: elsewhere.clone() }).await;
+        let refused =
+            bench.store.query(UpsertTimeline { new: vec![], rows: elsewhere.clone() }).await;
         let index = "position_timeline_transaction_id_key".to_owned();
         assert_eq!(refused, Err(StoreError::UniqueViolation(index)));
         bench.run(DeleteTimeline { places: vec![(k.clone(), place("1", 1))] }).await;
-        bench.run(UpsertTimeline { rows: elsewhere.clone() }).await;
+        bench.run(UpsertTimeline { new: vec![], rows: elsewhere.clone() }).await;
         assert_eq!(bench.run(ReadTimelineHeads { keys: vec![k] }).await, elsewhere);
+    });
+}
+
+#[test]
+fn new_rows_of_a_timeline_are_refused_where_there_are_some() {
+    on(async |bench| {
+        let k = key("A", "S");
+        let new = vec![timeline(&k, "1", 1, applied())];
+        bench.run(UpsertTimeline { new: new.clone(), rows: vec![] }).await;
+        let refused = bench.store.query(UpsertTimeline { new: new.clone(), rows: vec![] }).await;
+        let index = "position_timeline_pkey".to_owned();
+        assert_eq!(refused, Err(StoreError::UniqueViolation(index)));
+        assert_eq!(bench.run(ReadTimelineHeads { keys: vec![k] }).await, new);
+    });
+}
+
+#[test]
+fn many_new_rows_of_a_timeline_are_written_as_few_are() {
+    on(async |bench| {
+        let k = key("é", "S");
+        let direct = FxRate::direct(amount("1.25"));
+        let cross = FxRate::cross(FxRate::inverse(amount("0.8")), direct);
+        let outcomes = [
+            None,
+            applied(),
+            parked(ParkReason::NoFx),
+            Some(Outcome { fx: Some(direct), fate: Fate::Parked(ParkReason::NoLots) }),
+            Some(Outcome { fx: Some(cross), fate: Fate::Applied(costs()) }),
+        ];
+        let row = |(n, outcome): (i32, &Option<Outcome>)| {
+            let mut row = timeline(&k, &format!("{n:03}"), n / 9 + 1, outcome.clone());
+            if n % 7 == 0 {
+                row.terms.policy = None;
+                row.correlation_id = None;
+            }
+            row
+        };
+        let rows: Vec<_> = (0..200).zip(outcomes.iter().cycle()).map(row).collect();
+        let (old, new) = rows.split_at(50);
+        bench.run(UpsertTimeline { new: vec![], rows: old.to_vec() }).await;
+        bench.run(UpsertTimeline { new: new.to_vec(), rows: old.to_vec() }).await;
+        let ranges = vec![(k, None)];
+        assert_eq!(bench.run(ReadTimelineChunks { ranges, limit: 1_000 }).await, rows);
     });
 }
 
@@ -100,7 +146,7 @@ fn every_rate_comes_back_as_it_was_folded() {
                 timeline(&k, &format!("{at}"), at, Some(Outcome { fx: Some(fx), fate }))
             })
             .collect();
-        bench.run(UpsertTimeline { rows: rows.clone() }).await;
+        bench.run(UpsertTimeline { new: vec![], rows: rows.clone() }).await;
         let ranges = vec![(k.clone(), None)];
         let read = bench.run(ReadTimelineChunks { ranges, limit: 99 }).await;
         assert_eq!(read, rows);

@@ -4,7 +4,7 @@ use backdate_engine::domain::ids::{Epoch, Revision};
 use backdate_engine::domain::money::Amount;
 use backdate_engine::domain::records::{BusinessDate, KeyStatus, Position};
 use backdate_engine::domain::time::{Date, Timestamp};
-use backdate_engine::ports::store::rows::{KeyState, OutboxRow, PriceRow};
+use backdate_engine::ports::store::rows::{KeyState, OutboxRow, PriceRow, TransactionRow};
 use backdate_engine::ports::store::statements::{
     AppendOutbox, DeleteOutbox, InsertBusinessDates, InsertKeys, InsertTransactions, LockCalendar,
     LockInstruments, LockKeys, LockPortfolios, LockPrices, LockRates, LockTransactions,
@@ -46,6 +46,36 @@ fn transactions_are_inserted_once_and_updated_whole() {
         bench.run(UpdateTransactions { rows: vec![changed.clone()] }).await;
         assert_eq!(bench.run(ReadTransactions { ids: ids[..1].to_vec() }).await, [changed]);
         assert_eq!(bench.run(ReadTransactions { ids: Vec::new() }).await, []);
+    });
+}
+
+#[test]
+fn many_transactions_are_stored_as_few_are() {
+    on(async |bench| {
+        let k = key("P", "é");
+        let mut rows: Vec<_> =
+            (0..300).map(|n| transaction(&format!("{n:03}"), &k, n % 9)).collect();
+        for row in rows.iter_mut().step_by(7) {
+            row.transaction.terms.policy = None;
+            row.transaction.settlement_date = None;
+            row.correlation_id = None;
+            row.transaction.terms.quantity = amount("-7.0000000001");
+            row.source_version = i64::MIN;
+        }
+        let id = |row: &TransactionRow| row.transaction.transaction_id.clone();
+        let ids: Vec<_> = rows.iter().map(id).collect();
+        let first = rows[..150].to_vec();
+        assert_eq!(bench.run(InsertTransactions { rows: first }).await, ids[..150]);
+        // Some are there and keep what they have; the others are stored, and their transaction
+        // goes on.
+        let mut second = rows[140..].to_vec();
+        second[0].correlation_id = Some("again".into());
+        let mut session = bench.store.begin().await.expect("a session");
+        let inserted = session.execute(InsertTransactions { rows: second }).await;
+        assert_eq!(inserted.expect("no error"), ids[150..]);
+        session.execute(LockTransactions { ids: ids.clone() }).await.expect("it goes on");
+        session.commit().await.expect("it ends well");
+        assert_eq!(bench.run(ReadTransactions { ids }).await, rows);
     });
 }
 

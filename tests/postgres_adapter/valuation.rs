@@ -241,7 +241,7 @@ fn progress_tells_the_first_gap_of_the_token() {
             timeline(&a, "3", 3, applied()),
             timeline(&b, "4", 4, applied()),
         ];
-        bench.run(UpsertTimeline { rows }).await;
+        bench.run(UpsertTimeline { new: vec![], rows }).await;
         bench.run(UpsertReplays { rows: vec![replay(&a, None)] }).await;
         let jobs = vec![job(&[held(&b, 1, 2), held(&c, 1, 2)], 1, 3), job(&[held(&a, 1, 1)], 1, 3)];
         bench.run(InsertValuationJobs { jobs }).await;

@@ -286,7 +286,7 @@ async fn write<P: Ports>(
     writes: Writes,
 ) -> Result<(), ServiceError> {
     if !writes.timeline.is_empty() {
-        session.run(UpsertTimeline { rows: writes.timeline }).await?;
+        session.run(UpsertTimeline { new: Vec::new(), rows: writes.timeline }).await?;
     }
     if !writes.history.is_empty() {
         session.run(InsertHistory { rows: writes.history }).await?;

@@ -93,8 +93,8 @@ const FAN_OUT: &[Maker] = &[
 ];
 
 const HISTORY: &[Maker] = &[
-    |r| UpsertTimeline { rows: timeline(r) }.into(),
-    |r| UpsertTimeline { rows: timeline(r) }.into(),
+    |r| UpsertTimeline { new: timeline(r), rows: vec![] }.into(),
+    |r| UpsertTimeline { new: vec![], rows: timeline(r) }.into(),
     |r| DeleteTimeline { places: places(r) }.into(),
     |r| {
         ReadTimelineEntries {
@@ -232,7 +232,7 @@ pub(super) fn prologue(rng: &mut Rng) -> Vec<AnyStatement> {
         |r| InsertReprocessingJobs { jobs: vec![(subject(r), day(r))] }.into(),
         |r| InsertValuationJobs { jobs: jobs(r) }.into(),
         |r| AppendOutbox { rows: events(r) }.into(),
-        |r| UpsertTimeline { rows: timeline(r) }.into(),
+        |r| UpsertTimeline { new: vec![], rows: timeline(r) }.into(),
         |r| InsertHistory { rows: histories(r) }.into(),
         |r| UpsertEpochs { rows: epochs(r) }.into(),
         |r| {

@@ -62,15 +62,16 @@ pub(super) trait Bind: Sized {
         rows: &'r [R],
         outcome: impl Fn(&'r R) -> Option<&'r Outcome>,
     ) -> Self {
-        let rate = |row| outcome(row).and_then(|outcome| outcome.fx.as_ref());
-        let factor = |row, part: fn(&FxRate) -> i128| rate(row).map(part);
-        let second = |row, part| factor(row, part).filter(|factor| *factor != 1).map(Whole);
+        let factor = |row, number: usize| {
+            let rate = outcome(row).and_then(|outcome| outcome.fx.as_ref());
+            factors(rate)[number].map(Whole)
+        };
         self.each(rows, |row| outcome(row).map(|outcome| costs(outcome).is_some()))
             .each(rows, |row| outcome(row).and_then(park_reason))
-            .each(rows, |row| factor(row, |rate| rate.parts().0[0]).map(Whole))
-            .each(rows, |row| second(row, |rate| rate.parts().0[1]))
-            .each(rows, |row| factor(row, |rate| rate.parts().1[0]).map(Whole))
-            .each(rows, |row| second(row, |rate| rate.parts().1[1]))
+            .each(rows, |row| factor(row, 0))
+            .each(rows, |row| factor(row, 1))
+            .each(rows, |row| factor(row, 2))
+            .each(rows, |row| factor(row, 3))
             .each(rows, |row| cost(outcome(row), |costs| Some(costs.gross_cost)))
             .each(rows, |row| cost(outcome(row), |costs| Some(costs.net_cost)))
             .each(rows, |row| cost(outcome(row), |costs| Some(costs.net_cost_local)))
@@ -89,14 +90,24 @@ impl Bind for Call {
     }
 }
 
-fn costs(outcome: &Outcome) -> Option<&Costs> {
+/// Two factors above the line of a rate and two below it, the second of each only if it is not 1.
+pub(super) fn factors(rate: Option<&FxRate>) -> [Option<i128>; 4] {
+    let Some(rate) = rate else { return [None; 4] };
+    let (above, below) = rate.parts();
+    let second = |factor: i128| (factor != 1).then_some(factor);
+    [Some(above[0]), second(above[1]), Some(below[0]), second(below[1])]
+}
+
+/// The costs of what was applied.
+pub(super) fn costs(outcome: &Outcome) -> Option<&Costs> {
     match &outcome.fate {
         Fate::Applied(costs) => Some(costs),
         Fate::Parked(_) => None,
     }
 }
 
-fn park_reason(outcome: &Outcome) -> Option<&'static str> {
+/// Why it was parked.
+pub(super) fn park_reason(outcome: &Outcome) -> Option<&'static str> {
     match &outcome.fate {
         Fate::Applied(_) => None,
         Fate::Parked(reason) => Some(reason.as_str()),

@@ -6,12 +6,14 @@
 use sqlx::PgConnection;
 use sqlx::error::BoxDynError;
 
-use super::columns::{history_columns, snapshot_columns};
+use super::bind::{costs, factors, park_reason};
+use super::columns::{history_columns, snapshot_columns, timeline_columns, transaction_columns};
 use super::numeric;
 use super::types::{date_bytes, instant_bytes};
+use crate::domain::ids::Key;
 use crate::domain::money::Amount;
-use crate::domain::records::Position;
-use crate::ports::store::rows::{HistoryRow, OutboxRow, SnapshotRow};
+use crate::domain::records::{Outcome, Place, Position, Terms};
+use crate::ports::store::rows::{HistoryRow, OutboxRow, SnapshotRow, TimelineRow, TransactionRow};
 
 /// From so many rows on, a COPY and its two round trips take less time than an INSERT of arrays.
 pub(super) const MANY: usize = 100;
@@ -57,10 +59,61 @@ pub(super) async fn copy<R: Copied>(
     Ok(())
 }
 
+/// Copies rows in their order unless one of them is there; whether that was so. If it was not,
+/// nothing is written. Needs a transaction around it.
+pub(super) async fn copy_new<R: Copied>(
+    connection: &mut PgConnection,
+    rows: &[R],
+) -> Result<bool, sqlx::Error> {
+    sqlx::raw_sql("SAVEPOINT copied").execute(&mut *connection).await?;
+    let is_new = match copy(connection, rows).await {
+        Ok(()) => true,
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+            sqlx::raw_sql("ROLLBACK TO copied").execute(&mut *connection).await?;
+            false
+        }
+        Err(error) => return Err(error),
+    };
+    sqlx::raw_sql("RELEASE copied").execute(connection).await?;
+    Ok(is_new)
+}
+
 macro_rules! copy_into {
     ($table:literal, $columns:expr) => {
         concat!("COPY ", $table, " (", $columns, ") FROM STDIN WITH (FORMAT binary)")
     };
+}
+
+impl Copied for TransactionRow {
+    const COPY: &'static str = copy_into!("transactions", transaction_columns!());
+    const FIELDS: i16 = 17;
+
+    fn put(&self, buffer: &mut Vec<u8>) -> Result<(), BoxDynError> {
+        let transaction = &self.transaction;
+        put(transaction.transaction_id.as_str().as_bytes(), buffer);
+        put_key(&transaction.key, buffer);
+        put(transaction.instrument_id.as_bytes(), buffer);
+        put_text(transaction.settlement_date.as_deref(), buffer);
+        put(&instant_bytes(transaction.terms.at)?, buffer);
+        put_terms(&transaction.terms, buffer);
+        put(&self.source_version.to_be_bytes(), buffer);
+        put_text(self.correlation_id.as_deref(), buffer);
+        Ok(())
+    }
+}
+
+impl Copied for TimelineRow {
+    const COPY: &'static str = copy_into!("position_timeline", timeline_columns!());
+    const FIELDS: i16 = 27;
+
+    fn put(&self, buffer: &mut Vec<u8>) -> Result<(), BoxDynError> {
+        put_key(&self.key, buffer);
+        put_place(&self.place, buffer)?;
+        put_terms(&self.terms, buffer);
+        put_text(self.correlation_id.as_deref(), buffer);
+        put_outcome(self.outcome.as_ref(), buffer);
+        Ok(())
+    }
 }
 
 impl Copied for SnapshotRow {
@@ -68,8 +121,7 @@ impl Copied for SnapshotRow {
     const FIELDS: i16 = 14;
 
     fn put(&self, buffer: &mut Vec<u8>) -> Result<(), BoxDynError> {
-        put(self.key.portfolio_id.as_str().as_bytes(), buffer);
-        put(self.key.security_id.as_str().as_bytes(), buffer);
+        put_key(&self.key, buffer);
         put(&date_bytes(self.date)?, buffer);
         put(&i32::try_from(self.epoch.0)?.to_be_bytes(), buffer);
         put(&i64::try_from(self.revision.0)?.to_be_bytes(), buffer);
@@ -90,11 +142,8 @@ impl Copied for HistoryRow {
     const FIELDS: i16 = 9;
 
     fn put(&self, buffer: &mut Vec<u8>) -> Result<(), BoxDynError> {
-        put(self.key.portfolio_id.as_str().as_bytes(), buffer);
-        put(self.key.security_id.as_str().as_bytes(), buffer);
-        put(&instant_bytes(self.place.at)?, buffer);
-        put(&i16::from(self.place.rank).to_be_bytes(), buffer);
-        put(self.place.transaction_id.as_str().as_bytes(), buffer);
+        put_key(&self.key, buffer);
+        put_place(&self.place, buffer)?;
         put(&i32::try_from(self.epoch.0)?.to_be_bytes(), buffer);
         put_position(&self.position, buffer);
         Ok(())
@@ -112,12 +161,54 @@ impl Copied for OutboxRow {
         put(self.topic.as_str().as_bytes(), buffer);
         put(self.key.as_str().as_bytes(), buffer);
         put(self.payload.as_bytes(), buffer);
-        match &self.correlation_id {
-            Some(id) => put(id.as_bytes(), buffer),
-            None => put_null(buffer),
-        }
+        put_text(self.correlation_id.as_deref(), buffer);
         Ok(())
     }
+}
+
+fn put_key(key: &Key, buffer: &mut Vec<u8>) {
+    put(key.portfolio_id.as_str().as_bytes(), buffer);
+    put(key.security_id.as_str().as_bytes(), buffer);
+}
+
+fn put_place(place: &Place, buffer: &mut Vec<u8>) -> Result<(), BoxDynError> {
+    put(&instant_bytes(place.at)?, buffer);
+    put(&i16::from(place.rank).to_be_bytes(), buffer);
+    put(place.transaction_id.as_str().as_bytes(), buffer);
+    Ok(())
+}
+
+/// What follows the instant, as in `Bind::terms`.
+fn put_terms(terms: &Terms, buffer: &mut Vec<u8>) {
+    put(terms.kind.as_str().as_bytes(), buffer);
+    for amount in [terms.quantity, terms.price, terms.gross, terms.fee, terms.accrued_interest] {
+        put_amount(Some(amount), buffer);
+    }
+    put_text(terms.policy.as_deref(), buffer);
+    put(terms.trade_currency.as_str().as_bytes(), buffer);
+    put(terms.currency.as_str().as_bytes(), buffer);
+}
+
+/// Fate, rate and costs, as in `Bind::outcomes`.
+fn put_outcome(outcome: Option<&Outcome>, buffer: &mut Vec<u8>) {
+    let costs = outcome.and_then(costs);
+    match outcome {
+        Some(_) => put(&[u8::from(costs.is_some())], buffer),
+        None => put_null(buffer),
+    }
+    put_text(outcome.and_then(park_reason), buffer);
+    for factor in factors(outcome.and_then(|outcome| outcome.fx.as_ref())) {
+        match factor {
+            Some(factor) => put_number(buffer, |buffer| numeric::encode_whole(factor, buffer)),
+            None => put_null(buffer),
+        }
+    }
+    put_amount(costs.map(|costs| costs.gross_cost), buffer);
+    put_amount(costs.map(|costs| costs.net_cost), buffer);
+    put_amount(costs.map(|costs| costs.net_cost_local), buffer);
+    put_amount(costs.and_then(|costs| costs.realized_gain_loss), buffer);
+    put_amount(costs.and_then(|costs| costs.realized_gain_loss_local), buffer);
+    put_amount(costs.map(|costs| costs.transaction_fx_rate), buffer);
 }
 
 fn put_position(position: &Position, buffer: &mut Vec<u8>) {
@@ -136,11 +227,24 @@ fn put(bytes: &[u8], buffer: &mut Vec<u8>) {
     buffer.extend_from_slice(bytes);
 }
 
+fn put_text(text: Option<&str>, buffer: &mut Vec<u8>) {
+    match text {
+        Some(text) => put(text.as_bytes(), buffer),
+        None => put_null(buffer),
+    }
+}
+
 fn put_amount(amount: Option<Amount>, buffer: &mut Vec<u8>) {
-    let Some(amount) = amount else { return put_null(buffer) };
+    match amount {
+        Some(amount) => put_number(buffer, |buffer| numeric::encode_amount(amount.raw(), buffer)),
+        None => put_null(buffer),
+    }
+}
+
+fn put_number(buffer: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
     let at = buffer.len();
     buffer.extend_from_slice(&[0; 4]);
-    numeric::encode_amount(amount.raw(), buffer);
+    encode(buffer);
     let length = i32::try_from(buffer.len() - at - 4).expect("a number is short");
     buffer[at..at + 4].copy_from_slice(&length.to_be_bytes());
 }

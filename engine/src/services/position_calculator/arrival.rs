@@ -35,6 +35,8 @@ pub(super) struct Work {
 pub(super) struct Writes {
     pub(super) rebuilds: Rebuilds,
     pub(super) deleted_timeline: Vec<(Key, Place)>,
+    /// Of transactions that the timeline does not have, in order of key and place.
+    pub(super) new_timeline: Vec<TimelineRow>,
     pub(super) timeline: BTreeMap<(Key, Place), TimelineRow>,
     pub(super) history: Vec<HistoryRow>,
     pub(super) outbox: Vec<OutboxRow>,
@@ -95,7 +97,12 @@ pub(super) fn arrive(
         writes.rebuilds.reset_lots.push(key.clone());
         work.replay = Some(replay);
     }
-    writes.timeline.insert((key, place), entry);
+    match old {
+        None => writes.new_timeline.push(entry),
+        Some(_) => {
+            writes.timeline.insert((key, place), entry);
+        }
+    }
 }
 
 /// Case 2: an open replay has passed the place; it goes back to the start of that date.

@@ -23,8 +23,9 @@ pub(super) async fn write<P: Ports>(
         let places = std::mem::take(&mut writes.deleted_timeline);
         session.run(DeleteTimeline { places }).await?;
     }
+    let new = std::mem::take(&mut writes.new_timeline);
     let rows = std::mem::take(&mut writes.timeline).into_values().collect();
-    session.run(UpsertTimeline { rows }).await?;
+    session.run(UpsertTimeline { new, rows }).await?;
     if !writes.history.is_empty() {
         session.run(InsertHistory { rows: std::mem::take(&mut writes.history) }).await?;
     }

@@ -122,19 +122,27 @@ impl Run for DeleteTimeline {
     }
 }
 
+/// The second unique index is checked against what is visible; whoever writes a key's timeline
+/// holds the key, so nobody else can be inserting the same transaction.
+fn refuse_second_place(session: &mut Session, row: &TimelineRow) -> Result<(), StoreError> {
+    let is_elsewhere = session.read(|view| {
+        let mut entries = entry(view, &row.key, &row.place.transaction_id);
+        entries.any(|version| version.row.place != row.place)
+    });
+    if is_elsewhere {
+        return Err(StoreError::UniqueViolation("position_timeline_transaction_id_key".to_owned()));
+    }
+    Ok(())
+}
+
 impl Run for UpsertTimeline {
     async fn run(self, session: &mut Session) -> Result<(), StoreError> {
+        for row in self.new {
+            refuse_second_place(session, &row)?;
+            session.insert(row).await?;
+        }
         for row in self.rows {
-            // The second unique index is checked against what is visible; whoever writes a key's
-            // timeline holds the key, so nobody else can be inserting the same transaction.
-            let elsewhere = session.read(|view| {
-                let mut entries = entry(view, &row.key, &row.place.transaction_id);
-                entries.any(|version| version.row.place != row.place)
-            });
-            if elsewhere {
-                let index = "position_timeline_transaction_id_key".to_owned();
-                return Err(StoreError::UniqueViolation(index));
-            }
+            refuse_second_place(session, &row)?;
             session.upsert(row, |_, new: &TimelineRow| Some(new.clone())).await?;
         }
         Ok(())

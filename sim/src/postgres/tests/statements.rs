@@ -128,8 +128,8 @@ fn a_timeline_is_read_by_identity_from_both_ends_and_in_chunks() {
         let (k, other) = (key("P", "S1"), key("P", "S2"));
         let rows: Vec<_> =
             [("B", 2), ("A", 3), ("C", 5)].map(|(id, day)| timeline(&k, id, day, applied())).into();
-        bench.run(UpsertTimeline { rows: rows.clone() }).await;
-        bench.run(UpsertTimeline { rows: vec![timeline(&other, "Z", 1, None)] }).await;
+        bench.run(UpsertTimeline { new: vec![], rows: rows.clone() }).await;
+        bench.run(UpsertTimeline { new: vec![], rows: vec![timeline(&other, "Z", 1, None)] }).await;
         let ids = vec![(k.clone(), "C".into()), (k.clone(), "A".into()), (other, "A".into())];
         let found = bench.run(ReadTimelineEntries { ids }).await;
         assert_eq!(found, [rows[1].clone(), rows[2].clone()]);
@@ -141,7 +141,7 @@ fn a_timeline_is_read_by_identity_from_both_ends_and_in_chunks() {
         assert_eq!(bench.run(chunk(None)).await, rows[..2]);
         assert_eq!(bench.run(chunk(Some(place("A", 3)))).await, rows[2..]);
         let mut session = bench.session("a");
-        let moved = UpsertTimeline { rows: vec![timeline(&k, "A", 4, None)] };
+        let moved = UpsertTimeline { new: vec![], rows: vec![timeline(&k, "A", 4, None)] };
         let outcome = run(&mut session, moved).await;
         assert!(matches!(outcome, Err(StoreError::UniqueViolation(_))), "{outcome:?}");
     });

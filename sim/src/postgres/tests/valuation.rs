@@ -109,14 +109,14 @@ fn progress_tells_the_first_gap_after_the_watermark() {
         bench.add_business_dates([1, 2, 5, 6, 7]).await;
         let latest_business_date = Some(date(7));
         let rows = vec![timeline(&k, "A", 1, parked())];
-        bench.run(UpsertTimeline { rows }).await;
+        bench.run(UpsertTimeline { new: vec![], rows }).await;
         let none = bench.run(progress_of(&k, 0, 0, 0)).await.remove(0);
         let complete_through = Some(date(7));
         let expected = Progress { latest_business_date, complete_through, ..expected };
         assert_eq!(none, expected, "nothing is due of a key with nothing applied");
 
         let rows = vec![timeline(&k, "B", 4, applied()), timeline(&k, "C", 6, applied())];
-        bench.run(UpsertTimeline { rows }).await;
+        bench.run(UpsertTimeline { new: vec![], rows }).await;
         let rows = vec![snapshot(&k, 5, 0, 0), snapshot(&k, 6, 0, 1), snapshot(&k, 7, 0, 0)];
         bench.run(CopySnapshots { rows }).await;
         bench.run(InsertValuationJobs { jobs: vec![job(&[(&k, 0, 1)], 1, 2)] }).await;

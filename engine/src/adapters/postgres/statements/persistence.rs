@@ -5,6 +5,7 @@ use sqlx::{Error, PgConnection, Row as _};
 use super::super::columns::{
     instrument_columns, portfolio_columns, price_columns, rate_columns, transaction_columns,
 };
+use super::super::copy::{MANY, copy_new};
 use super::{Bind, Run, done, rows, rows_with, sql};
 use crate::domain::ids::TransactionId;
 use crate::domain::records::BusinessDate;
@@ -46,7 +47,13 @@ fn bind_transactions(text: &'static str, rows: &[TransactionRow]) -> super::Call
 }
 
 impl Run for InsertTransactions {
+    const STEPS: u32 = 3;
+
     async fn run(self, connection: &mut PgConnection) -> Result<Vec<TransactionId>, Error> {
+        // Most are new, and then nothing has to be asked of each row.
+        if self.rows.len() >= MANY && copy_new(connection, &self.rows).await? {
+            return Ok(self.rows.into_iter().map(|row| row.transaction.transaction_id).collect());
+        }
         let text = concat!(
             "INSERT INTO transactions (",
             transaction_columns!(),

@@ -4,6 +4,7 @@ use sqlx::{Error, PgConnection};
 
 use super::super::cells::{Cells, Read, rate};
 use super::super::columns::{timeline_columns, timeline_place_columns, timeline_rate_columns};
+use super::super::copy::{MANY, copy};
 use super::{Bind, Run, done, rows, sql};
 use crate::domain::ids::Key;
 use crate::domain::records::Place;
@@ -131,14 +132,42 @@ impl Run for DeleteTimeline {
     }
 }
 
-impl Run for UpsertTimeline {
-    async fn run(self, connection: &mut PgConnection) -> Result<(), Error> {
-        let text = concat!(
+/// Numbers of the twenty-seven columns.
+macro_rules! insert_timeline {
+    ($rest:literal) => {
+        concat!(
             "INSERT INTO position_timeline (",
             timeline_columns!(),
             ") SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
-                $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)
-            ON CONFLICT (portfolio_id, security_id, transaction_date, place_rank, transaction_id)
+                $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)",
+            $rest
+        )
+    };
+}
+
+fn bind_timeline(text: &'static str, rows: &[TimelineRow]) -> super::Call {
+    sql(text)
+        .keys(rows, |row: &TimelineRow| &row.key)
+        .places(rows, |row| &row.place)
+        .terms(rows, |row| &row.terms)
+        .each(rows, |row| row.correlation_id.as_deref())
+        .outcomes(rows, |row| row.outcome.as_ref())
+}
+
+impl Run for UpsertTimeline {
+    const STEPS: u32 = 2;
+
+    async fn run(self, connection: &mut PgConnection) -> Result<(), Error> {
+        if self.new.len() >= MANY {
+            copy(connection, &self.new).await?;
+        } else if !self.new.is_empty() {
+            done(bind_timeline(insert_timeline!(""), &self.new), connection).await?;
+        }
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let text = insert_timeline!(
+            " ON CONFLICT (portfolio_id, security_id, transaction_date, place_rank, transaction_id)
             DO UPDATE SET
                 transaction_type = excluded.transaction_type, quantity = excluded.quantity,
                 price = excluded.price,
@@ -157,13 +186,6 @@ impl Run for UpsertTimeline {
                 realized_gain_loss_local = excluded.realized_gain_loss_local,
                 transaction_fx_rate = excluded.transaction_fx_rate"
         );
-        let rows = &self.rows;
-        let call = sql(text)
-            .keys(rows, |row: &TimelineRow| &row.key)
-            .places(rows, |row| &row.place)
-            .terms(rows, |row| &row.terms)
-            .each(rows, |row| row.correlation_id.as_deref())
-            .outcomes(rows, |row| row.outcome.as_ref());
-        done(call, connection).await
+        done(bind_timeline(text, &self.rows), connection).await
     }
 }

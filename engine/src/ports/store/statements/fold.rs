@@ -74,9 +74,12 @@ statements! {
         places: Vec<(Key, Place)>,
     } -> ();
 
-    /// `INSERT INTO position_timeline .. ON CONFLICT (key, place) DO UPDATE SET ..`
+    /// `INSERT INTO position_timeline ..` of `$new`, then the same with `ON CONFLICT (key, place) DO
+    /// UPDATE SET ..` of `$rows`. One statement each in SQL, none for no rows.
     UpsertTimeline {
-        /// Rows in (key, place) order.
+        /// Rows that are not there, in (key, place) order.
+        new: Vec<TimelineRow>,
+        /// Rows that may be there, in (key, place) order.
         rows: Vec<TimelineRow>,
     } -> ();
 
