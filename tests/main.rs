@@ -5,7 +5,7 @@
 //! scenarios that break rules on purpose ([`negative`]) or by a planted defect ([`defects`]), and
 //! what needs a real Kafka and a real PostgreSQL ([`services`]), such as serving ([`serve`]), runs
 //! ([`real_runs`]) and their equality with simulated ones ([`parity`]). [`shrink`] makes failures
-//! smaller.
+//! smaller, [`telemetry`] has others' tools read what a run has saved.
 
 mod contract;
 mod defects;
@@ -25,4 +25,5 @@ mod shrink;
 mod support;
 mod sweep;
 mod synthetic;
+mod telemetry;
 mod tidy;

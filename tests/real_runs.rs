@@ -15,6 +15,7 @@ use tempfile::tempdir;
 use crate::feed_cases;
 use crate::services::Services;
 use crate::support::{Ran, assert_same_tables, comparable_tables, feed, run, run_with};
+use crate::telemetry;
 
 /// Runs the binary on the services of this process.
 fn on_real(arguments: &[&str], paths: &[(&str, &Path)]) -> Ran {
@@ -83,6 +84,17 @@ fn every_case_meets_its_expectations_with_the_tables_of_the_simulator() {
     });
     // Those that are left are of cash flows and time series, whose processes do not exist yet.
     assert!(met >= 38, "only {met} expectations were met, the others skipped");
+}
+
+#[test]
+fn files_for_others_tools_say_what_the_summary_says() {
+    let folder = tempdir().expect("a folder");
+    let input = case("01_backdated_sell_reprocessing");
+    let arguments = ["feed", input.to_str().expect("UTF-8"), "--seed", "1"];
+    let folders = [("--out", folder.path()), ("--save", folder.path())];
+    assert_passed(&on_real(&arguments, &folders), "a feed");
+    telemetry::assert_same_latencies(folder.path());
+    telemetry::assert_same_counts(folder.path());
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! - Latencies are measured on simulated time, from what brokers and database recorded.
 
 mod flow;
+mod latencies;
 mod queues;
 mod zombies;
 
@@ -15,12 +16,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use backdate_engine::ports::host::{Side, Signal};
 use backdate_engine::ports::log::Topic;
 use backdate_engine::ports::store::StoreError;
-use hdrhistogram::Histogram;
 use smol_str::{SmolStr, format_smolstr};
 
+use crate::latency_log::Histograms;
 use crate::recording::{Change, CrashCause, Event, EventKind, Phase, SimTime};
-use crate::summary::{Latency, Summary};
+use crate::summary::Summary;
 use flow::Flow;
+use latencies::Latencies;
 use queues::Queues;
 use zombies::Zombies;
 
@@ -116,21 +118,6 @@ pub struct Meters {
     at_rest: Option<SimTime>,
 }
 
-/// Histograms by hop, in microseconds.
-#[derive(Default)]
-struct Latencies(BTreeMap<&'static str, Histogram<u64>>);
-
-impl Latencies {
-    fn record(&mut self, hop: &'static str, from: SimTime, to: SimTime) {
-        let histogram = self.0.entry(hop).or_insert_with(|| {
-            Histogram::new_with_max(3_600_000_000, 3).expect("an hour in microseconds is in range")
-        });
-        let micros = u64::try_from(to.since(from).as_micros()).unwrap_or(u64::MAX);
-        // Not `saturating_record`: that clamps to the size so far instead of growing.
-        histogram.record(micros).expect("a histogram without a bound grows to any value");
-    }
-}
-
 impl Default for Meters {
     fn default() -> Self {
         Self::new()
@@ -215,6 +202,27 @@ impl Meters {
         self.points.iter().map(SmolStr::as_str)
     }
 
+    /// Since when the key has been reprocessing that has been for longest.
+    pub fn reprocessing_since(&self) -> Option<SimTime> {
+        self.flow.reprocessing_since()
+    }
+
+    /// The length of a queue of [`QUEUES`] now.
+    pub fn queue(&self, name: &str) -> u64 {
+        self.queues.now(name)
+    }
+
+    /// Keeps latencies by interval from now on, for [`Meters::end_interval`].
+    pub fn keep_intervals(&mut self) {
+        self.latencies.keep_intervals();
+    }
+
+    /// Hands out the latencies since the last interval ended; none are kept unless
+    /// [`Meters::keep_intervals`] was called.
+    pub fn end_interval(&mut self) -> Histograms {
+        self.latencies.end_interval()
+    }
+
     /// How often each producer's stale messages were fenced.
     pub fn fenced_producers(&self) -> &BTreeMap<SmolStr, u64> {
         &self.fenced_producers
@@ -237,9 +245,7 @@ impl Meters {
         summary.queue_max = self.queues.longest();
         summary.fenced_producers =
             self.fenced_producers.iter().map(|(name, count)| (text(name), *count)).collect();
-        let latencies = self.latencies.0.iter();
-        summary.latency_ms =
-            latencies.map(|(hop, histogram)| ((*hop).to_owned(), latency(histogram))).collect();
+        summary.latency_ms = self.latencies.summary();
     }
 
     fn count(&mut self, name: &'static str, more: u64) {
@@ -338,32 +344,9 @@ impl Meters {
     }
 }
 
-fn latency(histogram: &Histogram<u64>) -> Latency {
-    let ms = |micros: u64| micros as f64 / 1_000.0;
-    Latency {
-        p50: ms(histogram.value_at_quantile(0.5)),
-        p99: ms(histogram.value_at_quantile(0.99)),
-        p999: ms(histogram.value_at_quantile(0.999)),
-        max: ms(histogram.max()),
-        count: histogram.len(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_latency_is_measured_whatever_its_size() {
-        let mut latencies = Latencies::default();
-        for micros in [1, 900, 250_000, 3_600_000_000] {
-            latencies.record("replay", SimTime(0), SimTime(micros * 1_000));
-        }
-        let measured = latency(&latencies.0["replay"]);
-        assert_eq!(measured.count, 4);
-        assert!((measured.p50 - 0.9).abs() < 0.01, "{measured:?}");
-        assert!((measured.max / 3_600_000.0 - 1.0).abs() < 0.001, "{measured:?}");
-    }
 
     #[test]
     fn every_hop_and_queue_has_one_name() {

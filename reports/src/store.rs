@@ -13,12 +13,13 @@
 //! - What is read equals what was written, event for event.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use crate::recording::Event;
+use crate::unfinished::Unfinished;
 
 /// Name of the recording in the folder of a run.
 pub const RECORDING_FILE: &str = "recording";
@@ -48,9 +49,7 @@ pub enum ReadError {
 
 /// Writes a recording.
 pub struct RecordingWriter {
-    file: BufWriter<File>,
-    unfinished: PathBuf,
-    path: PathBuf,
+    file: Unfinished,
     block: Vec<u8>,
     events: u32,
     total: u64,
@@ -59,13 +58,11 @@ pub struct RecordingWriter {
 impl RecordingWriter {
     /// Begins a recording in the folder of a run, which must exist.
     pub fn create(folder: &Path) -> io::Result<Self> {
-        let path = folder.join(RECORDING_FILE);
-        let unfinished = folder.join(format!("{RECORDING_FILE}.unfinished"));
-        let mut file = BufWriter::new(File::create(&unfinished)?);
+        let mut file = Unfinished::create(folder, RECORDING_FILE)?;
         file.write_all(MAGIC)?;
         file.write_all(&VERSION.to_le_bytes())?;
         let block = Vec::with_capacity(BLOCK_BYTES * 2);
-        Ok(Self { file, unfinished, path, block, events: 0, total: 0 })
+        Ok(Self { file, block, events: 0, total: 0 })
     }
 
     /// Adds an event.
@@ -83,9 +80,7 @@ impl RecordingWriter {
         self.flush_block()?;
         self.file.write_all(&0_u32.to_le_bytes())?;
         self.file.write_all(&self.total.to_le_bytes())?;
-        self.file.flush()?;
-        self.file.get_ref().sync_all()?;
-        std::fs::rename(&self.unfinished, &self.path)
+        self.file.finish()
     }
 
     fn flush_block(&mut self) -> io::Result<()> {

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs what the servers for tests need and what is not there: Java and Maven for Kafka, the
-# PostgreSQL server, Slurm with munge. Needs root and apt-get; says what to install where it cannot.
+# Installs what the servers for tests need and what is not there: Java and Maven for Kafka (and a
+# compiler for HdrHistogram's own reader), the PostgreSQL server, Slurm with munge. Needs root and apt-get; says what to install where it cannot.
 #
 # Exit code 0: everything is there now; 6: something is missing and cannot be installed.
 set -uo pipefail
 
 packages=()
-command -v java >/dev/null || packages+=(default-jre-headless)
+command -v java >/dev/null && command -v javac >/dev/null || packages+=(default-jdk-headless)
 command -v mvn >/dev/null || packages+=(maven)
 has_server() {
     local folder

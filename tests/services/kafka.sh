@@ -6,39 +6,15 @@
 #   kafka.sh FOLDER kill     ends it as a loss of power of the process would (SIGKILL)
 #   kafka.sh FOLDER status   says whether it runs
 #
-# Data and ports stay from one start to the next. The broker's jars are copied by Maven, once, into
-# target/services/libs. Syncing is as Kafka ships it: left to the operating system.
+# Data and ports stay from one start to the next. The broker's jars come from jars.sh. Syncing is as Kafka ships it: left to the operating system.
 set -uo pipefail
 SERVICE=kafka
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 source "$HERE/common.sh"
-LIBS=$HERE/../../target/services/libs
+source "$HERE/jars.sh"
 
 mark() {
     echo "kafka.Kafka $FOLDER/server.properties"
-}
-
-# Puts the jars where they belong, all or none.
-fetch_jars() {
-    [[ -d $LIBS ]] && return 0
-    command -v mvn >/dev/null || missing "Apache Maven (mvn)" maven
-    local parent=${LIBS%/*} copy
-    mkdir -p "$parent" || return 1
-    if command -v flock >/dev/null; then
-        exec 8>"$parent/libs.lock"
-        flock 8
-        [[ -d $LIBS ]] && return 0
-    fi
-    copy=$(mktemp -d "$parent/libs.XXXXXX") || return 1
-    if ! mvn --batch-mode --quiet --file "$HERE/pom.xml" dependency:copy-dependencies \
-        "-DoutputDirectory=$copy" >"$parent/maven.log" 2>&1 </dev/null; then
-        rm -rf "$copy"
-        complain "Maven could not get the broker's jars; the end of $parent/maven.log:"
-        tail -n 20 "$parent/maven.log" >&2
-        return 1
-    fi
-    mv "$copy" "$LIBS"
-    if command -v flock >/dev/null; then exec 8>&-; fi
 }
 
 # An identifier as Kafka wants one: 16 random bytes in URL-safe base64, of letters and digits alone,

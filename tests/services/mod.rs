@@ -241,6 +241,16 @@ impl Drop for Private {
     }
 }
 
+/// The folder of the jars that are read by Java; fetched at first.
+pub(crate) fn jars() -> PathBuf {
+    let mut command = Command::new("bash");
+    let output = command.arg(script("jars")).stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("bash: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "jars: {}\n{said}", output.status);
+    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+}
+
 /// Another name at each call, in no other process either.
 fn fresh_name(label: &str) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);

@@ -81,6 +81,11 @@ impl Flow {
         self.reprocessing
     }
 
+    /// Since when the key has been reprocessing that has been for longest.
+    pub(super) fn reprocessing_since(&self) -> Option<SimTime> {
+        self.keys.values().filter_map(|key| key.since).min()
+    }
+
     pub(super) fn appended(
         &mut self,
         at: SimTime,

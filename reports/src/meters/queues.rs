@@ -129,8 +129,17 @@ impl Queues {
         self.replays.1.now
     }
 
+    /// How long a queue is now; 0 for one that is none.
+    pub(super) fn now(&self, name: &str) -> u64 {
+        self.lengths().find(|(queue, _)| *queue == name).map_or(0, |(_, length)| length.now)
+    }
+
     /// The longest that each queue was.
     pub(super) fn longest(&self) -> BTreeMap<String, u64> {
+        self.lengths().map(|(queue, length)| (queue.to_owned(), length.longest)).collect()
+    }
+
+    fn lengths(&self) -> impl Iterator<Item = (&'static str, Length)> {
         let tables = [
             ("keys_reprocessing", self.keys.1),
             ("outbox", self.outbox.1),
@@ -140,6 +149,6 @@ impl Queues {
             ("valuation_jobs", self.valuation_jobs.1),
         ];
         let lags = GROUPS.iter().zip(self.lags).map(|((_, queue), length)| (*queue, length));
-        tables.into_iter().chain(lags).map(|(name, l)| (name.to_owned(), l.longest)).collect()
+        tables.into_iter().chain(lags)
     }
 }

@@ -164,7 +164,7 @@ pub(super) struct RunCommand {
     /// Override one field of the scenario, e.g. `workload.live.rate_per_second=10`.
     #[arg(long, value_name = "PATH=VALUE")]
     pub(super) set: Vec<String>,
-    /// Save plan, recording and summary in this folder.
+    /// Save plan, recording, metrics, latencies, tables and summary in this folder.
     #[arg(long, value_name = "DIR")]
     pub(super) save: Option<PathBuf>,
     /// At most so many simulated seconds a second; unlimited if absent. On real services: waits and
@@ -189,6 +189,9 @@ pub(super) struct FeedCommand {
     /// Folder of results.
     #[arg(long, value_name = "OUT")]
     pub(super) out: PathBuf,
+    /// Save recording, metrics and latencies in this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(super) save: Option<PathBuf>,
     /// Where to run.
     #[arg(long, value_enum, default_value = "sim")]
     pub(super) on: On,

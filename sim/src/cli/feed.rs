@@ -42,7 +42,9 @@ pub(super) fn feed(command: &FeedCommand) -> Result<u8, Failure> {
     if command.strict && !inputs.bad_rows.is_empty() {
         return Err(Failure::usage(format!("{} bad rows", inputs.bad_rows.len())));
     }
-    create_folder(&command.out)?;
+    for folder in std::iter::once(&command.out).chain(&command.save) {
+        create_folder(folder)?;
+    }
     let seed = machine::seed(command.common.seed);
     machine::catch_interrupt();
     let watch = Stopwatch::start();
@@ -51,6 +53,7 @@ pub(super) fn feed(command: &FeedCommand) -> Result<u8, Failure> {
     let options = FeedOptions {
         folder: &command.folder,
         out: &command.out,
+        save: command.save.as_deref(),
         order: match command.order {
             FeedOrder::Steps => Order::Steps,
             FeedOrder::Shuffled => Order::Shuffled,
@@ -75,7 +78,7 @@ pub(super) fn feed(command: &FeedCommand) -> Result<u8, Failure> {
     bar.finish_and_clear();
     let fed = fed.map_err(|failure| match failure {
         FeedFailure::Input(_) => Failure::usage(failure),
-        FeedFailure::Output(..) => Failure::environment(failure),
+        FeedFailure::Output(..) | FeedFailure::Recording(..) => Failure::environment(failure),
     })?;
     let mut summary = summarise(&fed, command, seed);
     summary.wall_seconds = Some(watch.elapsed().as_secs_f64());

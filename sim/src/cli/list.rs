@@ -1,5 +1,6 @@
 //! `list`: what there is, for people and for scripts.
 
+use backdate_engine::adapters::telemetry::metrics::NAMES;
 use backdate_reports::meters::{COUNTERS, HOPS, QUEUES};
 use serde::Serialize;
 
@@ -19,6 +20,8 @@ struct Listing {
     crash_points: Vec<String>,
     sometimes: Vec<&'static str>,
     metrics: Vec<String>,
+    /// Of the engine: in `metrics.csv`, and where `serve` exposes them.
+    engine_metrics: Vec<&'static str>,
     /// Defects that can be planted; none in a build without the feature.
     defects: Vec<Entry>,
     exit_codes: Vec<ExitCode>,
@@ -92,6 +95,7 @@ fn listing() -> Listing {
             .chain(latencies)
             .chain(queues)
             .collect(),
+        engine_metrics: NAMES.to_vec(),
         defects: super::defects::all().into_iter().map(entry).collect(),
         exit_codes: exit_codes.into(),
     }
@@ -143,6 +147,10 @@ fn print(listing: &Listing) {
     }
     sayln!("metrics (in thresholds)");
     for metric in &listing.metrics {
+        sayln!("  {metric}");
+    }
+    sayln!("metrics of the engine (metrics.csv, /metrics)");
+    for metric in &listing.engine_metrics {
         sayln!("  {metric}");
     }
     sayln!("exit codes");

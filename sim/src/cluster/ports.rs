@@ -6,13 +6,13 @@ use std::time::Duration;
 use backdate_engine::domain::time::Timestamp;
 use backdate_engine::ports::Ports;
 use backdate_engine::ports::clock::Clock;
-use backdate_engine::ports::host::{Host, Side, Signal};
+use backdate_engine::ports::host::{Host, Measure, Side, Signal};
 use backdate_engine::ports::random::Random;
 use backdate_reports::recording::EventKind;
 
 use crate::kafka;
 use crate::postgres::client;
-use crate::world::Process;
+use crate::world::{Measured, Process};
 
 /// The ports of one instance.
 #[derive(Clone)]
@@ -100,6 +100,10 @@ impl Host for SimProcess {
 
     fn emit(&self, signal: Signal) {
         self.process.record(EventKind::Signal(signal));
+    }
+
+    fn measure(&self, measure: Measure) {
+        self.process.measured(Measured::Counted(measure));
     }
 
     fn is_stopping(&self) -> bool {

@@ -63,6 +63,8 @@ pub struct FeedOptions<'a> {
     pub folder: &'a Path,
     /// Folder of results.
     pub out: &'a Path,
+    /// Folder in which the recording is written; it must exist.
+    pub save: Option<&'a Path>,
     /// Order of sending.
     pub order: Order,
     /// Faults.
@@ -88,6 +90,15 @@ pub enum FeedFailure {
     /// The results cannot be written.
     #[error("{0}: {1}; free some space or choose another --out")]
     Output(PathBuf, std::io::Error),
+    /// The recording cannot be written.
+    #[error("{0}: {1}; free some space or choose another --save")]
+    Recording(PathBuf, std::io::Error),
+}
+
+impl FeedFailure {
+    fn recording(save: Option<&Path>, error: std::io::Error) -> Self {
+        Self::Recording(save.map_or_else(PathBuf::new, Path::to_path_buf), error)
+    }
 }
 
 /// How a feed ended.
@@ -112,12 +123,18 @@ pub fn feed(inputs: FeedInputs, options: FeedOptions<'_>) -> Result<Fed, FeedFai
         start: Timestamp::from_micros(1_767_225_600_000_000),
         cluster: options.cluster.clone(),
     };
-    let observers = Observers::unrecorded(judge(&options.cluster));
+    let observers = observers(&options)?;
     feed_on(Simulation::start(config, observers), inputs, options)
 }
 
+/// What looks on at a feed.
+pub fn observers(options: &FeedOptions<'_>) -> Result<Observers, FeedFailure> {
+    Observers::new(judge(&options.cluster), options.save, None)
+        .map_err(|error| FeedFailure::recording(options.save, error))
+}
+
 /// What a feed is judged by: whatever somebody feeds need not give each rule something to judge.
-pub fn judge(cluster: &ClusterConfig) -> JudgeConfig {
+fn judge(cluster: &ClusterConfig) -> JudgeConfig {
     JudgeConfig {
         keys_per_transaction_max: cluster.keys_per_transaction(),
         lease: Duration::from_millis(cluster.knobs.lease_ms),
@@ -166,7 +183,11 @@ pub fn feed_on(
     if let Some(canary) = options.canary {
         canary.ring(&mut stage);
     }
-    Ok(Fed { finished: stage.finish(is_settled), is_settled, is_interrupted, failure, waiting })
+    let mut finished = stage.finish(is_settled);
+    if let Some(error) = finished.recorder_error.take() {
+        return Err(FeedFailure::recording(options.save, error));
+    }
+    Ok(Fed { finished, is_settled, is_interrupted, failure, waiting })
 }
 
 /// Removes the `step_N` folders of an earlier feed: its steps are not those of this one.

@@ -18,9 +18,8 @@ use serde::de::DeserializeOwned;
 use smol_str::SmolStr;
 
 use super::wire::{PORT, Request};
-use crate::world::Connection;
-use crate::world::Process;
 use crate::world::sync::{Permit, Workers, timeout};
+use crate::world::{Connection, Measured, Process};
 
 /// Connections of one process at the same time.
 const CONNECTIONS_MAX: usize = 4;
@@ -90,10 +89,15 @@ impl Lease {
             self.connection.write_frame(&frame).await?;
             self.connection.read_frame().await
         };
+        let sent = process.now();
         let answer: io::Result<Bytes> = timeout(&process, ANSWER_TIMEOUT, conversation)
             .await
             .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
         let answer = answer.map_err(|error| self.client.lost(&error))?;
+        if let Request::Execute { statement, .. } = request {
+            let (operation, took) = (statement.name(), process.now().since(sent));
+            process.measured(Measured::Statement { operation, took });
+        }
         let answer = postcard::from_bytes(&answer).expect("the server speaks this protocol");
         Ok((self, answer))
     }

@@ -98,11 +98,14 @@ pub fn feed(
     inputs: FeedInputs,
     options: FeedOptions<'_>,
 ) -> Result<Result<Fed, FeedFailure>, RealError> {
-    let observers = crate::runner::Observers::unrecorded(feed::judge(&options.cluster));
+    let observers = match feed::observers(&options) {
+        Ok(observers) => observers,
+        Err(failure) => return Ok(Err(failure)),
+    };
     let cluster = options.cluster.clone();
     let engine: Vec<SmolStr> = cluster.engine_processes().map(|(_, name)| name).collect();
     let faults = feed::planned_faults(&options, &engine, &servers());
-    let real = RealOptions { services, cluster, faults, save: None };
+    let real = RealOptions { services, cluster, faults, save: options.save };
     let stage = RealStage::start(real, observers)?;
     Ok(feed::feed_on(stage, inputs, options))
 }

@@ -7,6 +7,7 @@ pub mod outcome;
 pub mod run;
 pub mod simulation;
 pub mod stage;
+mod telemetry;
 
 pub use canary::Canary;
 pub use observers::{EventObserver, Observers};

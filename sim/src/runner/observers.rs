@@ -1,4 +1,5 @@
-//! What looks on while a run goes on: the judge, the meters, the recorder.
+//! What looks on while a run goes on: the judge, the meters, the recorder, and who writes files
+//! for others' tools.
 //!
 //! # Invariants
 //! - Looking on has no influence on a run.
@@ -10,9 +11,10 @@ use backdate_reports::recording::{Event, SimTime};
 use backdate_reports::store::RecordingWriter;
 
 use super::doctor::Doctor;
+use super::telemetry::Telemetry;
 use crate::oracle::{Judge, JudgeConfig, RunEnd, Verdict};
 use crate::scenario::edits::Edit;
-use crate::world::{Probe, Work, probed};
+use crate::world::{Measured, Probe, Work, probed};
 
 /// Is shown every event.
 pub type EventObserver = Box<dyn FnMut(&Event)>;
@@ -22,6 +24,7 @@ pub struct Observers {
     judge: Judge,
     meters: Meters,
     recorder: Option<RecordingWriter>,
+    telemetry: Option<Telemetry>,
     recorder_error: Option<std::io::Error>,
     lines: Option<EventObserver>,
     probe: Option<Probe>,
@@ -34,19 +37,25 @@ pub struct Observed {
     pub verdict: Verdict,
     /// What was measured.
     pub meters: Meters,
-    /// The recording could not be written.
+    /// The recording, or a file beside it, could not be written.
     pub recorder_error: Option<std::io::Error>,
 }
 
 impl Observers {
-    /// A judge and meters; a recorder too, if there is a folder to write to.
+    /// A judge and meters; if there is a folder to write to, a recorder too, and files for others'
+    /// tools.
     pub fn new(
         judge: JudgeConfig,
         save: Option<&Path>,
         lines: Option<EventObserver>,
     ) -> std::io::Result<Self> {
         let recorder = save.map(RecordingWriter::create).transpose()?;
-        Ok(Self { recorder, lines, ..Self::unrecorded(judge) })
+        let telemetry = save.map(Telemetry::create).transpose()?;
+        let mut observers = Self { recorder, telemetry, lines, ..Self::unrecorded(judge) };
+        if observers.telemetry.is_some() {
+            observers.meters.keep_intervals();
+        }
+        Ok(observers)
     }
 
     /// A judge and meters alone.
@@ -55,6 +64,7 @@ impl Observers {
             judge: Judge::new(judge),
             meters: Meters::new(),
             recorder: None,
+            telemetry: None,
             recorder_error: None,
             lines: None,
             probe: None,
@@ -83,15 +93,37 @@ impl Observers {
     fn show(&mut self, event: &Event) {
         let probe = self.probe.as_ref();
         probed(probe, Work::Judge, || self.judge.observe(event));
+        let (telemetry, meters) = (&mut self.telemetry, &mut self.meters);
+        let written = probed(probe, Work::Recorder, || match telemetry {
+            Some(telemetry) => telemetry.observe(event, meters),
+            None => Ok(()),
+        });
+        if let Err(error) = written {
+            self.recorder_error.get_or_insert(error);
+            self.telemetry = None;
+        }
+        let probe = self.probe.as_ref();
         probed(probe, Work::Meters, || self.meters.observe(event));
         if let Some(recorder) = &mut self.recorder
             && let Err(error) = probed(probe, Work::Recorder, || recorder.write(event))
         {
-            self.recorder_error = Some(error);
+            self.recorder_error.get_or_insert(error);
             self.recorder = None;
         }
         if let Some(lines) = &mut self.lines {
             lines(event);
+        }
+    }
+
+    /// Whether somebody writes down what hosts measure; if so, they tell it from now on.
+    pub(super) fn take_measurements(&mut self) -> bool {
+        self.telemetry.as_mut().map(Telemetry::take_measurements).is_some()
+    }
+
+    /// Hears what a process measured.
+    pub(super) fn measured(&mut self, process: &str, measured: Measured) {
+        if let Some(telemetry) = &mut self.telemetry {
+            telemetry.measured(process, measured);
         }
     }
 
@@ -101,12 +133,12 @@ impl Observers {
     }
 
     /// Ends the recording and lets the judge speak.
-    pub fn finish(self, settled: bool, last: SimTime) -> Observed {
+    pub fn finish(mut self, settled: bool, last: SimTime) -> Observed {
         let mut recorder_error = self.recorder_error;
-        if let Some(recorder) = self.recorder
-            && let Err(error) = recorder.finish()
-        {
-            recorder_error = Some(error);
+        let recorded = self.recorder.map(RecordingWriter::finish);
+        let written = self.telemetry.map(|telemetry| telemetry.finish(last, &mut self.meters));
+        for error in [recorded, written].into_iter().flatten().filter_map(Result::err) {
+            recorder_error.get_or_insert(error);
         }
         let verdict = self.judge.finish(&RunEnd { settled, last });
         Observed { verdict, meters: self.meters, recorder_error }

@@ -72,6 +72,14 @@ impl Simulation {
             }
         };
         let world = World::new(world_config, Box::new(observe));
+        if observers.borrow_mut().as_mut().is_some_and(Observers::take_measurements) {
+            let observers = observers.clone();
+            world.set_measurer(Rc::new(move |process, measured| {
+                if let Some(observers) = observers.borrow_mut().as_mut() {
+                    observers.measured(process, measured);
+                }
+            }));
+        }
         let control = world.control();
         let cluster = Cluster::start(&control, config.cluster);
         let outbound = Rc::new(RefCell::new(Outbound::default()));

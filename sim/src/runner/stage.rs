@@ -151,7 +151,7 @@ pub struct Finished {
     pub ended: SimTime,
     /// Share of the time that each process was occupied.
     pub utilisation: BTreeMap<String, f64>,
-    /// The recording could not be written.
+    /// The recording, or a file beside it, could not be written.
     pub recorder_error: Option<std::io::Error>,
     /// What a person must know besides.
     pub notes: Vec<String>,

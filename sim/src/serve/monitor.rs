@@ -131,7 +131,7 @@ fn note(shared: &Shared, check: &'static str, outcome: Result<(), String>) {
 async fn read_gauges(shared: &Shared, store: &Store, complaint: &mut String) {
     match answer(async { store.readings().await.map_err(|error| error.to_string()) }).await {
         Ok(readings) => {
-            shared.metrics.read(&readings);
+            shared.metrics.read(&readings, logs::now());
             complaint.clear();
         }
         Err(error) if error == *complaint => {}

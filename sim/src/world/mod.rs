@@ -16,6 +16,7 @@
 //! random.rs      how streams derive from the root seed
 //! trace.rs       events and fingerprint
 //! probe.rs       a hook that tells benchmarks whose work is done
+//! measures.rs    a hook for what processes measure
 //! ```
 //!
 //! # Invariants
@@ -27,6 +28,7 @@ mod control;
 mod executor;
 pub mod faults;
 mod link;
+mod measures;
 mod network;
 mod packet;
 mod probe;
@@ -44,6 +46,7 @@ mod world;
 pub use connection::{Connection, FrameReader, FrameWriter, Listener};
 pub use control::Control;
 pub use executor::TaskChoice;
+pub use measures::{Measured, Measurer};
 pub(crate) use probe::probed;
 pub use probe::{Probe, Work};
 pub use process::{Process, Sleep};

@@ -27,6 +27,7 @@ use rand_chacha::rand_core::Rng;
 use smol_str::SmolStr;
 
 use super::connection::{Connection, Listener};
+use super::measures::Measured;
 use super::random;
 use super::timers::TimerKey;
 use super::world::Shared;
@@ -131,6 +132,13 @@ impl Process {
     pub fn record(&self, kind: EventKind) {
         if self.is_alive() {
             self.0.shared.record(self.0.name.clone(), kind);
+        }
+    }
+
+    /// Tells what was measured in this process, if anybody wants to know.
+    pub fn measured(&self, measured: Measured) {
+        if let Some(measurer) = self.0.shared.measurer.get() {
+            measurer(&self.0.name, measured);
         }
     }
 

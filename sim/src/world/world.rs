@@ -24,6 +24,7 @@ use smol_str::SmolStr;
 use super::control::Control;
 use super::executor::{LocalFuture, Task, TaskChoice, TaskId, Tasks};
 use super::link;
+use super::measures::Measurer;
 use super::network::{Network, READ_BUFFER};
 use super::probe::{Probe, Work, probed};
 use super::processes::Processes;
@@ -87,6 +88,7 @@ pub(super) struct Shared {
     /// Deaths of the process that is being polled, due when its poll returns.
     deaths: RefCell<Vec<(u16, CrashCause)>>,
     probe: OnceCell<Probe>,
+    pub(super) measurer: OnceCell<Measurer>,
 }
 
 /// A simulated world.
@@ -117,6 +119,7 @@ impl World {
             polling: Cell::new(None),
             deaths: RefCell::default(),
             probe: OnceCell::new(),
+            measurer: OnceCell::new(),
             config,
         };
         World { shared: Rc::new(shared), spare_hosts: SPARE_HOSTS }
@@ -138,6 +141,11 @@ impl World {
     /// Tells a probe from now on what the world is busy with. A world has one at the most.
     pub fn set_probe(&self, probe: Probe) {
         assert!(self.shared.probe.set(probe).is_ok(), "a world has one probe at the most");
+    }
+
+    /// Tells somebody from now on what processes measure. A world has one such at the most.
+    pub fn set_measurer(&self, measurer: Measurer) {
+        assert!(self.shared.measurer.set(measurer).is_ok(), "a world has one measurer at the most");
     }
 
     /// Runs everything that happens up to that time, inclusive.

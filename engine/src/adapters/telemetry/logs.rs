@@ -93,7 +93,7 @@ impl Repeats {
 
 /// The machine's time.
 #[allow(clippy::disallowed_methods, reason = "a log says when something happened on the machine")]
-pub(super) fn now() -> SystemTime {
+pub fn now() -> SystemTime {
     SystemTime::now()
 }
 

@@ -18,7 +18,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::logs::now;
 use crate::domain::records::ParkReason;
 use crate::ports::host::{Measure, Signal};
 use crate::services::position_valuation_calculator;
@@ -29,6 +28,34 @@ const GAP_DAYS: [f64; 7] = [1.0, 2.0, 5.0, 10.0, 30.0, 90.0, 365.0];
 /// Seconds: a statement on a loopback takes some 0.2 ms, one is ended after a minute.
 const LATENCIES: [f64; 13] =
     [0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+
+/// Names of all metrics, as Prometheus reads them; those of histograms without their suffixes.
+pub const NAMES: [&str; 24] = [
+    "attempts_failed_total",
+    "currency_mismatches_total",
+    "db_operation_latency_seconds",
+    "db_readings_timestamp_seconds",
+    "dead_letter_total",
+    "epoch_mismatch_dropped_total",
+    "instrument_reprocessing_triggers_pending",
+    "integrity_errors_total",
+    "kafka_messages_consumed_total",
+    "outbox_events_pending",
+    "outbox_events_published_total",
+    "parked_transactions",
+    "ready",
+    "replay_rows_total",
+    "reprocessing_active_keys_total",
+    "reprocessing_epoch_bumped_total",
+    "scheduler_gap_days",
+    "snapshot_lag_seconds",
+    "valuation_jobs_completed_total",
+    "valuation_jobs_created_total",
+    "valuation_jobs_failed_total",
+    "valuation_jobs_pending",
+    "valuation_jobs_superseded_total",
+    "watermark_resets_total",
+];
 
 /// All metrics of a process; clones share them.
 #[derive(Clone)]
@@ -203,8 +230,8 @@ impl Metrics {
         InstanceMetrics { metrics: self.clone(), service_name, waits: Cell::new(false) }
     }
 
-    /// Shows what was read of the database.
-    pub fn read(&self, readings: &Readings) {
+    /// Shows what was read of the database, and when.
+    pub fn read(&self, readings: &Readings, at: SystemTime) {
         let gauges = &self.0.gauges;
         gauges.reprocessing_keys.set(signed(readings.reprocessing_keys));
         gauges.triggers.set(signed(readings.triggers));
@@ -212,7 +239,7 @@ impl Metrics {
         gauges.outbox_events.set(signed(readings.outbox_events));
         gauges.snapshot_lag.set(readings.snapshot_lag.as_secs_f64());
         // A clock before 1970 is none.
-        let at = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let at = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         gauges.readings_at.set(at.as_secs_f64());
         for reason in ParkReason::ALL {
             let found = readings.parked.iter().find(|(found, _)| found == reason);

@@ -20,7 +20,7 @@ fn assert_line(metrics: &Metrics, line: &str) {
 #[test]
 fn every_metric_of_the_contract_is_exposed_under_its_name() {
     let metrics = Metrics::default();
-    metrics.read(&Readings::default());
+    metrics.read(&Readings::default(), SystemTime::UNIX_EPOCH);
     metrics.statement("LockKeys", Duration::from_millis(3));
     let instance = metrics.instance("position-valuation-calculator");
     let topic = Topic::ValuationRequired;
@@ -63,6 +63,33 @@ fn every_metric_of_the_contract_is_exposed_under_its_name() {
     ] {
         assert_line(&metrics, line);
     }
+}
+
+#[test]
+fn every_metric_has_its_name_in_the_list() {
+    let metrics = Metrics::default();
+    metrics.read(&Readings::default(), SystemTime::UNIX_EPOCH);
+    metrics.statement("LockKeys", Duration::from_millis(3));
+    let instance = metrics.instance("persistence");
+    let topic = Topic::RawTransactions;
+    instance.measure(Measure::Consumed { topic, group: "persistence", records: 1 });
+    instance.measure(Measure::Published { topic, records: 1 });
+    let (key, message, state) = (Key::new("P1", "S1"), token(0, 1), token(1, 2));
+    let fenced = Signal::Fenced { topic, key: key.clone(), message, state, producer: None };
+    instance.signal(&fenced);
+    instance.signal(&Signal::IntegrityError { topic, key, message, state });
+    instance.signal(&Signal::DeadLettered { topic, error: "NO_JSON".into() });
+    instance.signal(&Signal::Trouble { during: "persistence".into(), error: "gone".into() });
+    let exposed = metrics.expose();
+    let families = exposed.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let mut names: Vec<String> = families
+        .map(|family| match family.split_once(' ').expect("a family has a type") {
+            (name, "counter") => format!("{name}_total"),
+            (name, _) => name.to_owned(),
+        })
+        .collect();
+    names.sort();
+    assert_eq!(names, NAMES);
 }
 
 #[test]

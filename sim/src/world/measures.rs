@@ -1,0 +1,30 @@
+//! What processes measure: a hook for whoever writes metrics down.
+//!
+//! It is no event: measured too often to be recorded one by one, it is in no recording and in no
+//! fingerprint. Without a hook, each place costs a branch.
+//!
+//! # Invariants
+//! - Who takes measurements sees nothing that could change the course of a run, and is asked for
+//!   nothing.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use backdate_engine::ports::host::Measure;
+
+/// Something that was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measured {
+    /// What an instance of the engine counts.
+    Counted(Measure),
+    /// How long a statement took, from sending it to its answer.
+    Statement {
+        /// Its name.
+        operation: &'static str,
+        /// Simulated time.
+        took: Duration,
+    },
+}
+
+/// Takes measurements, each with the name of its process.
+pub type Measurer = Rc<dyn Fn(&str, Measured)>;
