@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use backdate::scenario::{Plan, PlannedInput};
+use backdate::world::Course;
 use backdate_engine::ports::host::Signal;
 use backdate_engine::ports::log::Topic;
 use backdate_reports::recording::{Event, EventKind, Phase, Row};
@@ -32,7 +33,7 @@ pub struct Rebuild {
 pub fn rebuild(transactions: u32) -> Rebuild {
     let seen = Rc::new(RefCell::new((Rebuild::default(), Seen::default())));
     let shared = Rc::clone(&seen);
-    let events = Box::new(move |event: &Event| {
+    let events = Box::new(move |event: &Event, _: Option<&Course>| {
         let (rebuild, seen) = &mut *shared.borrow_mut();
         observe(event, rebuild, seen);
     });

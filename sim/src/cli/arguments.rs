@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::scenario::problem::hint;
 pub(super) use many::{
-    HuntCommand, HuntWorkerCommand, MergeCommand, ShrinkCommand, SuiteCommand, SweepOutputs,
-    SweepWorkerCommand,
+    HuntCommand, HuntWorkerCommand, MergeCommand, MetaCommand, ShrinkCommand, SuiteCommand,
+    SweepOutputs, SweepWorkerCommand,
 };
 
 /// The part of the features that a build may have or not.
@@ -231,21 +231,6 @@ pub(super) enum FeedFaults {
     None,
     /// Drawn by the seed.
     Swarm,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct MetaCommand {
-    /// Scenario file.
-    pub(super) scenario: PathBuf,
-    /// How many seeds, from `--seed` on (from 1, if both are given without it).
-    #[arg(long, value_name = "N", default_value = "1",
-          value_parser = clap::value_parser!(u64).range(1..))]
-    pub(super) seeds: u64,
-    /// Override one field of the scenario.
-    #[arg(long, value_name = "PATH=VALUE")]
-    pub(super) set: Vec<String>,
-    #[command(flatten)]
-    pub(super) common: Common,
 }
 
 #[derive(Debug, Args)]

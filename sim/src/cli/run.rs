@@ -7,11 +7,12 @@ use backdate_reports::summary::Verdict;
 
 use super::arguments::{COMMIT, On, RunCommand};
 use super::progress::Bar;
-use super::{Failure, create_folder, defects, machine, publish, quoted, write_file};
+use super::{Failure, create_folder, defects, machine, meta, publish, quoted, write_file};
 use crate::real;
-use crate::runner::{self, RunError, RunOptions};
+use crate::runner::{self, EventObserver, RunError, RunOptions};
 use crate::scenario::{self, Plan, Source};
 use crate::sweep::worker::{PLAN_FILE, SUMMARY_FILE};
+use crate::world::Course;
 
 pub(super) fn run(command: &RunCommand) -> Result<u8, Failure> {
     let canary = machine::canary()?;
@@ -35,7 +36,7 @@ pub(super) fn run(command: &RunCommand) -> Result<u8, Failure> {
         canary,
         interrupted: &machine::INTERRUPTED,
         progress: &mut |progress| bar.show(progress),
-        events: command.event_lines.then(|| Box::new(print_event) as Box<dyn FnMut(&Event)>),
+        events: command.event_lines.then(|| Box::new(print_event) as EventObserver),
     };
     let outcome = match command.on {
         On::Sim => runner::run(options),
@@ -129,6 +130,6 @@ fn repeat(command: &RunCommand, seed: u64) -> String {
 }
 
 /// One line an event: what is compared by `meta`.
-fn print_event(event: &Event) {
-    sayln!("{}", super::meta::event_line(event));
+fn print_event(event: &Event, course: Option<&Course>) {
+    sayln!("{}", meta::event_line(event, course));
 }

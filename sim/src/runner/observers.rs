@@ -5,6 +5,7 @@
 //! - Looking on has no influence on a run.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use backdate_reports::meters::Meters;
 use backdate_reports::recording::{Event, SimTime};
@@ -14,10 +15,10 @@ use super::doctor::Doctor;
 use super::telemetry::Telemetry;
 use crate::oracle::{Judge, JudgeConfig, RunEnd, Verdict};
 use crate::scenario::edits::Edit;
-use crate::world::{Measured, Probe, Work, probed};
+use crate::world::{Course, Measured, Probe, Work, probed};
 
-/// Is shown every event.
-pub type EventObserver = Box<dyn FnMut(&Event)>;
+/// Is shown every event, and the course of the run until then where there is one.
+pub type EventObserver = Box<dyn FnMut(&Event, Option<&Course>)>;
 
 /// What looks on.
 pub struct Observers {
@@ -28,6 +29,7 @@ pub struct Observers {
     recorder_error: Option<std::io::Error>,
     lines: Option<EventObserver>,
     probe: Option<Probe>,
+    course: Option<Rc<Course>>,
     doctor: Option<Doctor>,
 }
 
@@ -68,6 +70,7 @@ impl Observers {
             recorder_error: None,
             lines: None,
             probe: None,
+            course: None,
             doctor: None,
         }
     }
@@ -75,6 +78,11 @@ impl Observers {
     /// Lets a doctor change what is seen.
     pub(super) fn set_edits(&mut self, edits: &[Edit]) {
         self.doctor = Doctor::new(edits);
+    }
+
+    /// Shows the course of the run with every event from now on.
+    pub(super) fn set_course(&mut self, course: Rc<Course>) {
+        self.course = Some(course);
     }
 
     /// Tells a probe from now on what the machine is busy with.
@@ -111,7 +119,7 @@ impl Observers {
             self.recorder = None;
         }
         if let Some(lines) = &mut self.lines {
-            lines(event);
+            lines(event, self.course.as_deref());
         }
     }
 

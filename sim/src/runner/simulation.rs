@@ -72,6 +72,9 @@ impl Simulation {
             }
         };
         let world = World::new(world_config, Box::new(observe));
+        if let Some(observers) = observers.borrow_mut().as_mut() {
+            observers.set_course(world.course());
+        }
         if observers.borrow_mut().as_mut().is_some_and(Observers::take_measurements) {
             let observers = observers.clone();
             world.set_measurer(Rc::new(move |process, measured| {

@@ -232,7 +232,7 @@ impl SourceEntry {
 }
 
 /// Files in the order in which they are named, those of a folder by path.
-fn expanded(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Problem> {
+pub fn expanded(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Problem> {
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() {

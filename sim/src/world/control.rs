@@ -27,7 +27,9 @@ impl Control {
     /// Adds a process and starts it. Panics if the name is taken, or if more processes are added
     /// to a running world than it has hosts to spare.
     pub fn add_process(&self, name: impl Into<SmolStr>, main: Main) {
-        let process = self.0.processes.borrow_mut().add(name.into(), main);
+        let name = name.into();
+        self.0.course.add_process(name.clone());
+        let process = self.0.processes.borrow_mut().add(name, main);
         let mut network = self.0.network.borrow_mut();
         if let Some(capacity) = network.capacity() {
             assert!(

@@ -16,13 +16,12 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 
-use rand_chacha::ChaCha8Rng;
-
-use super::random;
+use super::course::{Course, Stream, StreamName};
 
 /// Which ready task runs next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,17 +90,17 @@ pub(super) struct Tasks {
     free: Vec<u32>,
     ready: Arc<Ready>,
     choice: TaskChoice,
-    rng: ChaCha8Rng,
+    rng: Stream,
 }
 
 impl Tasks {
-    pub(super) fn new(choice: TaskChoice, seed: u64) -> Self {
+    pub(super) fn new(choice: TaskChoice, seed: u64, course: &Rc<Course>) -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
             ready: Arc::default(),
             choice,
-            rng: random::stream(seed, "scheduler"),
+            rng: Stream::new(seed, "scheduler", StreamName::Scheduler, course),
         }
     }
 
@@ -130,7 +129,7 @@ impl Tasks {
             let id = self.ready.with(|ready| match (choice, ready.len()) {
                 (TaskChoice::Fifo, _) | (_, 0 | 1) => ready.pop_front(),
                 (TaskChoice::Seeded, len) => {
-                    let drawn = random::below(rng, len as u64);
+                    let drawn = rng.below(len as u64);
                     ready.swap_remove_back(usize::try_from(drawn).expect("an index"))
                 }
             })?;

@@ -6,10 +6,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use rand_chacha::ChaCha8Rng;
 use turmoil_net::Packet;
 
-use super::random;
+use super::course::Stream;
 
 /// Writes to one connection within this time may become one packet; the first of them is late by
 /// at most as much.
@@ -64,7 +63,7 @@ impl Link {
         &mut self,
         (sent, now): (u64, u64),
         packet: Packet,
-        rng: &mut ChaCha8Rng,
+        rng: &mut Stream,
     ) -> u64 {
         let at = (sent + self.draw(rng)).max(now).max(self.last_arrival);
         self.last_arrival = at;
@@ -94,7 +93,7 @@ impl Link {
     }
 
     /// Gives each packet a fresh latency from now on, in order.
-    pub(super) fn restart(&mut self, now: u64, rng: &mut ChaCha8Rng) {
+    pub(super) fn restart(&mut self, now: u64, rng: &mut Stream) {
         let mut last = now;
         for index in 0..self.packets.len() {
             last = last.max(now + self.draw(rng)).max(self.packets[index].0);
@@ -103,12 +102,12 @@ impl Link {
         self.last_arrival = self.last_arrival.max(last);
     }
 
-    fn draw(&self, rng: &mut ChaCha8Rng) -> u64 {
+    fn draw(&self, rng: &mut Stream) -> u64 {
         let min = self.latency.0 + self.extra.0;
         let max = self.latency.1 + self.extra.1;
         if min == max {
             return min;
         }
-        min + random::below(rng, max - min + 1)
+        min + rng.below(max - min + 1)
     }
 }

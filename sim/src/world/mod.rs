@@ -15,6 +15,7 @@
 //! sync.rs        waiting between tasks
 //! random.rs      how streams derive from the root seed
 //! trace.rs       events and fingerprint
+//! course.rs      which task ran last, and what was drawn last
 //! probe.rs       a hook that tells benchmarks whose work is done
 //! measures.rs    a hook for what processes measure
 //! ```
@@ -25,6 +26,7 @@
 
 mod connection;
 mod control;
+mod course;
 mod executor;
 pub mod faults;
 mod link;
@@ -45,6 +47,7 @@ mod world;
 
 pub use connection::{Connection, FrameReader, FrameWriter, Listener};
 pub use control::Control;
+pub use course::Course;
 pub use executor::TaskChoice;
 pub use measures::{Measured, Measurer};
 pub(crate) use probe::probed;

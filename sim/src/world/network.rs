@@ -28,18 +28,18 @@ mod death;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
-use rand_chacha::ChaCha8Rng;
 use turmoil_net::{
     EnterGuard, HostId, KernelConfig, Net, NetstatState, Packet, TcpFlags, Transport,
 };
 
+use super::course::{Course, Stream, StreamName};
 use super::link::{LOOKAHEAD_MAX, Latency, Link};
 use super::packet::{
     address, answers_bare, ends_of, flags_of, forged, is_bare, is_superseded, payload_of,
     process_at,
 };
-use super::random;
 use super::timers::Timers;
 use super::trace::Trace;
 
@@ -63,7 +63,7 @@ pub(super) struct Network {
     /// By source, then destination.
     links: Vec<Vec<Link>>,
     latency: Latency,
-    rng: ChaCha8Rng,
+    rng: Stream,
     outgoing: Vec<Packet>,
     left_out: Vec<bool>,
     /// Bytes (and ends of streams) that each process wrote and no sweep has collected; it may be
@@ -78,13 +78,13 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub(super) fn new(latency: Latency, seed: u64) -> Self {
+    pub(super) fn new(latency: Latency, seed: u64, course: &Rc<Course>) -> Self {
         Self {
             guard: None,
             hosts: Vec::new(),
             links: Vec::new(),
             latency,
-            rng: random::stream(seed, "network"),
+            rng: Stream::new(seed, "network", StreamName::Network, course),
             outgoing: Vec::new(),
             left_out: Vec::new(),
             unsent: Vec::new(),

@@ -23,10 +23,10 @@ use backdate_engine::domain::time::Timestamp;
 use backdate_engine::ports::host::Side;
 use backdate_reports::recording::{EventKind, SimTime};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::Rng;
 use smol_str::SmolStr;
 
 use super::connection::{Connection, Listener};
+use super::course::{Stream, StreamName};
 use super::measures::Measured;
 use super::random;
 use super::timers::TimerKey;
@@ -41,12 +41,13 @@ impl Shared {
         };
         self.record(name.clone(), EventKind::Started);
         let label = format!("process/{name}/{incarnation}");
+        let stream = StreamName::Process { process, incarnation };
         let handle = Handle {
             shared: Rc::clone(self),
             index: process,
             name,
             incarnation,
-            rng: RefCell::new(random::stream(self.config.seed, &label)),
+            rng: RefCell::new(Stream::new(self.config.seed, &label, stream, &self.course)),
         };
         let handle = Process(Rc::new(handle));
         // Inside a task, so that even the code before the first await has its sockets at hand.
@@ -59,7 +60,7 @@ struct Handle {
     index: u16,
     name: SmolStr,
     incarnation: u32,
-    rng: RefCell<ChaCha8Rng>,
+    rng: RefCell<Stream>,
 }
 
 /// A process as its own code sees it.

@@ -37,7 +37,12 @@ pub fn stream(root: u64, label: &str) -> ChaCha8Rng {
 /// A number below `bound` (which is not 0). The bias of one multiplication (at most bound / 2^64)
 /// is of no consequence for a simulation.
 pub fn below(rng: &mut ChaCha8Rng, bound: u64) -> u64 {
-    let wide = u128::from(rng.next_u64()) * u128::from(bound);
+    scaled(rng.next_u64(), bound)
+}
+
+/// The number below `bound` that a drawn word stands for.
+pub(super) fn scaled(word: u64, bound: u64) -> u64 {
+    let wide = u128::from(word) * u128::from(bound);
     u64::try_from(wide >> 64).expect("the high half of a product of two u64 is a u64")
 }
 

@@ -22,6 +22,7 @@ use backdate_reports::recording::{CrashCause, EventKind, SimTime};
 use smol_str::SmolStr;
 
 use super::control::Control;
+use super::course::Course;
 use super::executor::{LocalFuture, Task, TaskChoice, TaskId, Tasks};
 use super::link;
 use super::measures::Measurer;
@@ -76,6 +77,7 @@ pub(super) struct Shared {
     pub(super) network: RefCell<Network>,
     pub(super) processes: RefCell<Processes>,
     pub(super) trace: RefCell<Trace>,
+    pub(super) course: Rc<Course>,
     /// How long a sweep may wait for more to collect.
     pub(super) lookahead: Cell<u64>,
     /// When the sockets are swept next; never if `u64::MAX`.
@@ -105,13 +107,15 @@ impl World {
             "this thread has a World already; drop it first or use another thread"
         );
         OCCUPIED.set(true);
+        let course = Rc::<Course>::default();
         let shared = Shared {
             now: Cell::new(0),
-            tasks: RefCell::new(Tasks::new(config.task_choice, config.seed)),
+            tasks: RefCell::new(Tasks::new(config.task_choice, config.seed, &course)),
             timers: RefCell::default(),
-            network: RefCell::new(Network::new(link::nanos(config.latency), config.seed)),
+            network: RefCell::new(Network::new(link::nanos(config.latency), config.seed, &course)),
             processes: RefCell::default(),
             trace: RefCell::new(Trace::new(sink)),
+            course,
             lookahead: Cell::new(link::lookahead(config.latency.0)),
             sweep_at: Cell::new(u64::MAX),
             scratch: RefCell::new(vec![0; READ_BUFFER]),
@@ -184,6 +188,11 @@ impl World {
         self.shared.trace.borrow().fingerprint()
     }
 
+    /// Which task ran last and what was drawn last, from now on too.
+    pub fn course(&self) -> Rc<Course> {
+        Rc::clone(&self.shared.course)
+    }
+
     /// What the world has done so far.
     pub fn stats(&self) -> WorldStats {
         self.shared.trace.borrow().stats
@@ -231,6 +240,7 @@ impl Shared {
 
     fn poll(self: &Rc<Self>, id: TaskId, mut task: Task) {
         self.trace.borrow_mut().step(self.now.get(), id);
+        self.course.begin_poll(task.process, id);
         self.enter(Some(task.process));
         let done = task.future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready();
         if done {
@@ -240,6 +250,7 @@ impl Shared {
             self.tasks.borrow_mut().put_back(id, task);
         }
         self.polling.set(None);
+        self.course.end_poll();
         while let Some((process, cause)) = self.pop_death() {
             self.bury(process, cause);
         }

@@ -8,6 +8,23 @@ use super::{Common, DefectArgument, positive};
 use crate::sweep::Shard;
 
 #[derive(Debug, Args)]
+pub(in crate::cli) struct MetaCommand {
+    /// Scenarios, saved plans and folders of them.
+    #[arg(value_name = "SCENARIO", required = true)]
+    pub(in crate::cli) scenarios: Vec<PathBuf>,
+    /// Seeds of each scenario, from `--seed` on. Without it from 1 on, or a drawn one if it is one
+    /// run only. A plan has a seed of its own.
+    #[arg(long, value_name = "N", default_value = "1",
+          value_parser = clap::value_parser!(u64).range(1..1 << 48))]
+    pub(in crate::cli) seeds: u64,
+    /// Override one field of the scenarios.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(in crate::cli) set: Vec<String>,
+    #[command(flatten)]
+    pub(in crate::cli) common: Common,
+}
+
+#[derive(Debug, Args)]
 pub(in crate::cli) struct SuiteCommand {
     /// Scenarios, saved plans and folders of them; the scenarios that are shipped if none is named.
     #[arg(value_name = "DIR|FILE")]
