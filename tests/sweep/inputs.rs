@@ -64,6 +64,87 @@ fn results_of_another_sweep_are_left_alone() {
 }
 
 #[test]
+fn a_sweep_does_not_go_on_under_another_defect() {
+    let place = Place::new();
+    let scenario = place.scenario("sound", "");
+    let folder = place.path("results");
+    let planted = |name: &'static str| suite(&[&scenario, &"--save", &folder, &"--defect", &name]);
+    assert_code(&planted("lease-never-ends"), PASS);
+    assert_eq!(json(&folder.join("sweep.json"))["defect"], "lease-never-ends");
+    assert_eq!(json(&folder.join("suite.json"))["defect"], "lease-never-ends");
+    assert_code(&planted("lease-never-ends"), PASS);
+    let before = files(&folder);
+    let other = planted("current-during-replay");
+    assert_code(&other, USAGE);
+    let why = "(planted defect: lease-never-ends there, current-during-replay now)";
+    assert!(other.stderr.contains(why), "{}", other.stderr);
+    let sound = suite(&[&scenario, &"--save", &folder]);
+    assert_code(&sound, USAGE);
+    assert!(sound.stderr.contains("lease-never-ends there, none now"), "{}", sound.stderr);
+    assert_eq!(before, files(&folder));
+}
+
+#[test]
+fn what_fails_under_a_defect_names_it_in_its_command_and_in_what_is_saved() {
+    let place = Place::new();
+    let scenario = place.scenario("unsound", MISSED);
+    let (folder, junit) = (place.path("results"), place.path("junit.xml"));
+    let arguments: [&dyn AsArgument; 7] =
+        [&scenario, &"--save", &folder, &"--junit", &junit, &"--defect", &"lease-never-ends"];
+    let ran = suite(&arguments);
+    assert_code(&ran, THRESHOLD);
+    let repeat = format!("backdate run {} --seed 1 --defect lease-never-ends", scenario.display());
+    assert!(ran.stdout.contains(&repeat), "{}", ran.stdout);
+    assert!(ran.stdout.contains("planted         lease-never-ends"), "{}", ran.stdout);
+    let written = fs::read_to_string(&junit).expect("a report");
+    assert!(written.contains(&repeat), "{written}");
+    assert_eq!(json(&folder.join("suite.json"))["failures"][0]["repeat"], repeat);
+    let within = json(&folder.join("suite.json"))["failures"][0]["saved"].clone();
+    let saved = folder.join(within.as_str().expect("a folder")).join("summary.json");
+    assert_eq!(json(&saved)["defect"], "lease-never-ends");
+}
+
+#[test]
+fn a_sweep_does_not_go_on_with_other_market_data() {
+    let place = Place::new();
+    let scenario = place.scenario("sound", "");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/data/market_prices.csv");
+    let (prices, folder) = (place.path("prices.csv"), place.path("results"));
+    fs::copy(&shipped, &prices).expect("a copy");
+    let text = fs::read_to_string(&scenario).expect("a scenario");
+    let named = text.replace("business_days = 6\n", "business_days = 6\nprices = \"prices.csv\"\n");
+    fs::write(&scenario, named).expect("a small file");
+    assert_code(&suite(&[&scenario, &"--save", &folder]), PASS);
+    assert_code(&suite(&[&scenario, &"--save", &folder]), PASS);
+    let mut data = fs::read_to_string(&prices).expect("prices");
+    data.push_str("SP500,2099-01-01,1,USD\n");
+    fs::write(&prices, data).expect("a file");
+    let ran = suite(&[&scenario, &"--save", &folder]);
+    assert_code(&ran, USAGE);
+    let why = format!("(the market data of {} has changed)", scenario.display());
+    assert!(ran.stderr.contains(&why), "{}", ran.stderr);
+}
+
+#[test]
+fn what_is_saved_without_being_asked_for_goes_when_the_sweep_passes() {
+    let place = Place::new();
+    let scenario = place.scenario("unsound", MISSED);
+    let (known, temporary) = (place.path("known.toml"), place.path("temporary"));
+    fs::create_dir(&temporary).expect("a folder");
+    let entry = "[[known]]\nscenario = \"*\"\nrule = \"threshold *\"\nreason = \"17\"\n";
+    fs::write(&known, entry).expect("a small file");
+    let place = [("TMPDIR", temporary.to_str().expect("UTF-8"))];
+    let left = || fs::read_dir(&temporary).expect("a folder").count();
+    assert_code(&suite_with(&place, &[&scenario, &"--known", &known]), PASS);
+    assert_eq!(left(), 0);
+    let ran = suite_with(&place, &[&scenario]);
+    assert_code(&ran, THRESHOLD);
+    assert_eq!(left(), 1);
+    let named = format!("{}/backdate-suite-", temporary.display());
+    assert!(ran.stdout.contains(&named), "{}", ran.stdout);
+}
+
+#[test]
 fn a_scenario_limits_its_own_seeds_and_a_plan_has_one() {
     let place = Place::new();
     let slow = place.scenario("slow", "seeds_max = 1\n");

@@ -15,7 +15,7 @@ pub fn annotations(summary: &SweepSummary) -> String {
                 "{scenario}: {} runs, first seed {first}: {}\nrepeat with: {}{}",
                 seeds.len(),
                 failures.evidence,
-                SweepSummary::repeat(source, first),
+                summary.repeat(source, first),
                 known.collect::<String>(),
             );
             let file = property(source);

@@ -72,14 +72,19 @@ fn cases(scenario: &ScenarioSummary, summary: &SweepSummary) -> Vec<Case> {
     }
     let case = |(name, measured): (String, String)| {
         let broken = failures.iter().filter(|failures| failures.claim == name);
-        let ended = ended(&measured, scenario, &broken.copied().collect::<Vec<_>>());
+        let ended = ended(&measured, scenario, summary, &broken.copied().collect::<Vec<_>>());
         Case { name, measured, ended }
     };
     claims.into_iter().map(case).collect()
 }
 
 /// Failures of one claim; those that are not known come first.
-fn ended(measured: &str, scenario: &ScenarioSummary, failures: &[&Failures]) -> Ended {
+fn ended(
+    measured: &str,
+    scenario: &ScenarioSummary,
+    summary: &SweepSummary,
+    failures: &[&Failures],
+) -> Ended {
     let Some(first) = failures.first() else { return Ended::Passed };
     if let Some(reason) = &first.known {
         return Ended::Known(format!("{measured}; known: {reason}"));
@@ -88,7 +93,7 @@ fn ended(measured: &str, scenario: &ScenarioSummary, failures: &[&Failures]) -> 
     for failures in failures {
         let of_scenario = failures.seeds.iter().filter(|seeds| seeds.source == scenario.source);
         for seed in of_scenario.flat_map(|seeds| &seeds.seeds) {
-            let repeat = SweepSummary::repeat(&scenario.source, *seed);
+            let repeat = summary.repeat(&scenario.source, *seed);
             writeln!(text, "{repeat}").expect("a String takes everything");
         }
     }

@@ -21,6 +21,8 @@ const ENVIRONMENT: u8 = 6;
 pub struct Context {
     /// Commit of the build.
     pub commit: String,
+    /// The defect that was planted.
+    pub defect: Option<String>,
     /// Failures that are known.
     pub known: Vec<Known>,
     /// All states that there are.
@@ -42,6 +44,9 @@ pub struct SweepSummary {
     pub exit_code: u8,
     /// Commit of the build.
     pub commit: String,
+    /// The defect that was planted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defect: Option<String>,
     /// Runs with a result.
     pub runs: u64,
     /// Runs that passed.
@@ -162,7 +167,7 @@ pub struct Reached {
 impl SweepSummary {
     /// What the results come to; they are in order of scenario and seed.
     pub fn of(results: &[RunResult], context: &Context) -> Self {
-        let mut groups = Groups::new(&context.known);
+        let mut groups = Groups::new(context);
         let mut codes = Vec::new();
         let (mut passed, mut known) = (0, 0);
         for run in results {
@@ -188,6 +193,7 @@ impl SweepSummary {
             verdict: if exit_code == 0 { Verdict::Pass } else { Verdict::Fail },
             exit_code,
             commit: context.commit.clone(),
+            defect: context.defect.clone(),
             runs: results.len() as u64,
             passed,
             failed,
@@ -203,8 +209,8 @@ impl SweepSummary {
     }
 
     /// The command that repeats a run.
-    pub fn repeat(source: &str, seed: u64) -> String {
-        format!("backdate run {} --seed {seed}", quoted(source))
+    pub fn repeat(&self, source: &str, seed: u64) -> String {
+        repeat(source, seed, self.defect.as_deref())
     }
 
     /// `suite.json`.
@@ -213,16 +219,24 @@ impl SweepSummary {
     }
 }
 
+/// The command that repeats a run.
+fn repeat(source: &str, seed: u64, defect: Option<&str>) -> String {
+    let defect = defect.map_or_else(String::new, |name| format!(" --defect {name}"));
+    format!("backdate run {} --seed {seed}{defect}", quoted(source))
+}
+
 /// Failures by claim and shape of the evidence.
 struct Groups<'a> {
     known: &'a [Known],
+    defect: Option<&'a str>,
     used: Vec<bool>,
     groups: BTreeMap<(String, String, Option<String>), Failures>,
 }
 
 impl<'a> Groups<'a> {
-    fn new(known: &'a [Known]) -> Self {
-        Self { known, used: vec![false; known.len()], groups: BTreeMap::new() }
+    fn new(context: &'a Context) -> Self {
+        let (known, defect) = (&context.known[..], context.defect.as_deref());
+        Self { known, defect, used: vec![false; known.len()], groups: BTreeMap::new() }
     }
 
     /// Adds the complaints of a run; whether all of them are known.
@@ -242,7 +256,7 @@ impl<'a> Groups<'a> {
                 runs: 0,
                 known: reason.clone(),
                 seeds: Vec::new(),
-                repeat: SweepSummary::repeat(&run.source, run.seed),
+                repeat: repeat(&run.source, run.seed, self.defect),
                 saved: run.saved.clone(),
             });
             group.runs += 1;

@@ -30,6 +30,9 @@ pub fn text(summary: &SweepSummary, stopped: Option<&str>, saved: Option<&str>) 
         line(&mut out, "stopped", why);
     }
     line(&mut out, "commit", &summary.commit);
+    if let Some(defect) = &summary.defect {
+        line(&mut out, "planted", defect);
+    }
     for scenario in &summary.scenarios {
         let checks: u64 = scenario.rules.iter().map(|rule| rule.checks).sum();
         let (passed, runs) = (scenario.passed, scenario.runs);
@@ -45,7 +48,7 @@ pub fn text(summary: &SweepSummary, stopped: Option<&str>, saved: Option<&str>) 
         out.push('\n');
         line(&mut out, "no result", format!("{} seed {}", lost.source, lost.seed));
         lines(&mut out, "it said", &lost.said);
-        line(&mut out, "repeat with", SweepSummary::repeat(&lost.source, lost.seed));
+        line(&mut out, "repeat with", summary.repeat(&lost.source, lost.seed));
     }
     for known in &summary.known_unused {
         let what = format!("{} of {} did not occur: {}", known.rule, known.scenario, known.reason);

@@ -13,7 +13,8 @@ pub(super) fn merge(command: &MergeCommand) -> Result<u8, Failure> {
     let folder = merge::open(&command.save, &merged, &command.shards)?;
     let commit = merged.manifest.commit.clone();
     let must_reach = merged.manifest.must_reach;
-    let context = Context { commit, known, must_reach, ..context() };
+    let defect = merged.manifest.defect.clone();
+    let context = Context { commit, defect, known, must_reach, ..context() };
     let summary = SweepSummary::of(&merged.results, &context);
     folder.finish(&merged.results, &summary)?;
     publish(&summary, None, &command.outputs, Some(&command.save))?;

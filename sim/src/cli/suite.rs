@@ -34,6 +34,7 @@ pub(super) fn suite(command: &SuiteCommand) -> Result<u8, Failure> {
         seeds: if command.minutes.is_some() { None } else { Some(command.seeds) },
         shard: command.shard,
         commit: COMMIT,
+        defect: command.defect.defect.as_deref(),
     };
     let manifest = Manifest::of(&wanted).map_err(Failure::usage)?;
     let mut sweep = Sweep::open(command, manifest, known)?;
@@ -45,6 +46,7 @@ pub(super) fn worker(command: &SweepWorkerCommand) -> Result<u8, Failure> {
     defects::plant(&command.defect)?;
     let options = worker::Options {
         commit: COMMIT,
+        defect: command.defect.defect.clone(),
         canary: machine::canary()?,
         interrupted: &machine::INTERRUPTED,
     };
@@ -92,11 +94,10 @@ impl Sweep {
         };
         bar.set_position(done.len() as u64);
         bar.enable_steady_tick(Duration::from_millis(250));
-        let name = format!("backdate-suite-{}", std::process::id());
         Ok(Self {
             known,
             folder,
-            save: command.save.clone().unwrap_or_else(|| std::env::temp_dir().join(name)),
+            save: command.save.clone().unwrap_or_else(temporary),
             resumed: done.len(),
             done,
             lost: Vec::new(),
@@ -207,28 +208,21 @@ impl Sweep {
                 && self.manifest.shard.is_none()
                 && ended == Ended::Complete,
             lost: self.lost,
+            defect: self.manifest.defect,
             ..context()
         };
         let summary = SweepSummary::of(&results, &context);
         let has_folder = self.folder.is_some();
-        let why = match (ended, &self.trouble) {
-            (_, Some(failure)) => Some(failure.message.clone()),
-            (Ended::Signal, None) => Some("by a signal".to_owned()),
-            (Ended::Enough, None) => Some("at the first failure".to_owned()),
-            (Ended::Complete, None) => None,
-        };
-        let stopped = why.map(|why| {
-            let there = results.len();
-            match has_folder {
-                true => format!("{why}; {there} results are kept, the same command goes on"),
-                false => format!("{why}; {there} results; with --save they would be kept"),
-            }
-        });
+        let stopped = stopped(ended, self.trouble.as_ref(), results.len(), has_folder);
         if self.trouble.is_none()
             && ended != Ended::Signal
             && let Some(folder) = self.folder
         {
             folder.finish(&results, &summary)?;
+        }
+        if !has_folder && summary.exit_code == exit::PASS {
+            // Only runs that failed as known are in it; nobody asked for them.
+            let _ = std::fs::remove_dir_all(&self.save);
         }
         let saved = self.save.exists().then_some(self.save.as_path());
         if ended == Ended::Signal {
@@ -244,6 +238,36 @@ impl Sweep {
             (Ended::Complete | Ended::Enough, None) => summary.exit_code,
         })
     }
+}
+
+/// Why there are runs without a result, if a sweep was stopped.
+fn stopped(
+    ended: Ended,
+    trouble: Option<&Failure>,
+    there: usize,
+    has_folder: bool,
+) -> Option<String> {
+    let why = match (ended, trouble) {
+        (_, Some(failure)) => failure.message.as_str(),
+        (Ended::Signal, None) => "by a signal",
+        (Ended::Enough, None) => "at the first failure",
+        (Ended::Complete, None) => return None,
+    };
+    Some(match has_folder {
+        true => format!("{why}; {there} results are kept, the same command goes on"),
+        false => format!("{why}; {there} results; with --save they would be kept"),
+    })
+}
+
+/// A place for runs that fail, where no folder is named: one that is not there yet, so that what is
+/// removed is this sweep's own.
+fn temporary() -> PathBuf {
+    let (folder, process) = (std::env::temp_dir(), std::process::id());
+    let place = |number: u32| match number {
+        1 => folder.join(format!("backdate-suite-{process}")),
+        _ => folder.join(format!("backdate-suite-{process}-{number}")),
+    };
+    (1..).map(place).find(|place| !place.exists()).expect("some name is free")
 }
 
 /// What every summary of a sweep of this build needs.

@@ -67,6 +67,14 @@ impl Source {
         }
     }
 
+    /// The market data that it reads; a plan has all of it in itself.
+    pub fn data_files(&self) -> Option<&[PathBuf]> {
+        match self {
+            Self::Scenario(loaded) => Some(&loaded.market.files),
+            Self::Plan(_) => None,
+        }
+    }
+
     /// The most seeds that a sweep runs it under.
     pub fn seeds_max(&self) -> Option<u64> {
         match self {

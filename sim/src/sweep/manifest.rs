@@ -4,17 +4,19 @@
 //! - Items come in one order, seed by seed: a sweep that is stopped has seen every scenario.
 //! - Each item belongs to exactly one shard, and one scenario's items to all shards in turn.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::scenario::problem::Problem;
 use crate::scenario::{Problems, Source, source};
 
 /// Version of the file format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Name of the file in a folder of scenarios that says what is claimed of all of them.
 const SUITE_FILE: &str = "suite.json";
 
@@ -25,6 +27,9 @@ pub struct Manifest {
     version: u32,
     /// Commit of the build.
     pub commit: String,
+    /// The defect that is planted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defect: Option<String>,
     /// First seed.
     pub first_seed: u64,
     /// Seeds of each scenario; none if it goes on until the time is up.
@@ -44,6 +49,9 @@ pub struct SourceEntry {
     pub path: String,
     /// Hash of the file.
     digest: String,
+    /// Hash of the market data that it names; a plan needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data_digest: Option<String>,
     /// The most seeds that it is run under.
     seeds_max: Option<u64>,
     /// The only seed of a plan.
@@ -89,6 +97,8 @@ pub struct Wanted<'a> {
     pub shard: Option<Shard>,
     /// Commit of the build.
     pub commit: &'a str,
+    /// The defect that is planted.
+    pub defect: Option<&'a str>,
 }
 
 impl Manifest {
@@ -98,8 +108,9 @@ impl Manifest {
         let paths = if wanted.paths.is_empty() { &default[..] } else { wanted.paths };
         let suites = paths.iter().map(|path| Suite::of(path)).collect::<Result<Vec<_>, _>>()?;
         let (mut sources, mut problems): (Vec<SourceEntry>, _) = (Vec::new(), Vec::new());
+        let mut digests = Digests::default();
         for path in expanded(paths)? {
-            match SourceEntry::of(&path) {
+            match SourceEntry::of(&path, &mut digests) {
                 Ok(entry) if sources.iter().any(|other| other.path == entry.path) => {}
                 Ok(entry) => sources.push(entry),
                 Err(wrong) => problems.extend(wrong.0),
@@ -111,6 +122,7 @@ impl Manifest {
         Ok(Self {
             version: VERSION,
             commit: wanted.commit.to_owned(),
+            defect: wanted.defect.map(str::to_owned),
             first_seed: wanted.first_seed,
             seeds: wanted.seeds,
             shard: wanted.shard,
@@ -171,11 +183,15 @@ impl Manifest {
             None => format!("from {} on until the time is up", manifest.first_seed),
         };
         let shard = |shard: Option<Shard>| shard.map_or("none".into(), |shard| shard.to_string());
+        let defect = |manifest: &Self| manifest.defect.clone().unwrap_or_else(|| "none".into());
         if self.version != other.version {
             return told("version of the format", &self.version, &other.version);
         }
         if self.commit != other.commit {
             return told("commit", &self.commit, &other.commit);
+        }
+        if self.defect != other.defect {
+            return told("planted defect", &defect(self), &defect(other));
         }
         if seeds(self) != seeds(other) {
             return told("seeds", &seeds(self), &seeds(other));
@@ -186,7 +202,8 @@ impl Manifest {
         let differs = |(a, b): &(&SourceEntry, &SourceEntry)| a != b;
         if let Some((a, b)) = self.sources.iter().zip(&other.sources).find(differs) {
             if a.path == b.path {
-                return Some(format!("{} has changed", a.path));
+                let what = if a.digest == b.digest { "the market data of " } else { "" };
+                return Some(format!("{what}{} has changed", a.path));
             }
             return told("scenario", &a.path, &b.path);
         }
@@ -217,14 +234,37 @@ impl Suite {
     }
 }
 
+/// Hashes of files; many scenarios name the same data.
+#[derive(Default)]
+struct Digests(BTreeMap<PathBuf, u128>);
+
+impl Digests {
+    fn of(&mut self, files: &[PathBuf]) -> Result<String, Problem> {
+        let mut all = Xxh3::new();
+        for path in files {
+            let digest = match self.0.get(path) {
+                Some(digest) => *digest,
+                None => {
+                    let bytes = std::fs::read(path)
+                        .map_err(|error| problem(path, format!("cannot be read: {error}")))?;
+                    *self.0.entry(path.clone()).or_insert(xxh3_128(&bytes))
+                }
+            };
+            all.update(&digest.to_le_bytes());
+        }
+        Ok(format!("{:032x}", all.digest128()))
+    }
+}
+
 impl SourceEntry {
-    fn of(path: &Path) -> Result<Self, Problems> {
+    fn of(path: &Path, digests: &mut Digests) -> Result<Self, Problems> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| problem(path, format!("cannot be read: {error}")))?;
         let source = Source::parse(path, &text, &[])?;
         Ok(Self {
             path: path.display().to_string(),
-            digest: format!("{:032x}", xxhash_rust::xxh3::xxh3_128(text.as_bytes())),
+            digest: format!("{:032x}", xxh3_128(text.as_bytes())),
+            data_digest: source.data_files().map(|files| digests.of(files)).transpose()?,
             seeds_max: source.seeds_max(),
             own_seed: source.own_seed(),
         })
@@ -281,12 +321,14 @@ mod tests {
         let entry = |(number, seeds_max): (usize, &Option<u64>)| SourceEntry {
             path: format!("{number}.toml"),
             digest: String::new(),
+            data_digest: None,
             seeds_max: *seeds_max,
             own_seed: None,
         };
         Manifest {
             version: VERSION,
             commit: "c".into(),
+            defect: None,
             first_seed: 1,
             seeds,
             shard,

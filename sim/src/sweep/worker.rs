@@ -45,10 +45,12 @@ pub enum Answer {
 }
 
 /// What a worker is started with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Commit of the build.
     pub commit: &'static str,
+    /// The defect that is planted.
+    pub defect: Option<String>,
     /// An alarm that must ring.
     pub canary: Option<Canary>,
     /// Set by the worker when its stdin has ended.
@@ -156,7 +158,11 @@ impl Worker {
             Ok(outcome) if outcome.end == End::Interrupted => {
                 Err(Answer::Environment("interrupted".into()))
             }
-            Ok(outcome) => Ok(Summary { commit: self.options.commit.into(), ..outcome.summary }),
+            Ok(outcome) => Ok(Summary {
+                commit: self.options.commit.into(),
+                defect: self.options.defect.clone(),
+                ..outcome.summary
+            }),
             Err(error @ RunError::Recording(..)) => Err(Answer::Environment(error.to_string())),
         }
     }
