@@ -6,12 +6,13 @@
 //! - Assertion: snapshots carry the token that the key has after the very commit that writes
 //!   them, history rows its epoch; a commit that folds (history, lots) moves the token or the
 //!   counter that computing before the lock compares. Stale messages are dropped, never
-//!   dead-lettered, and no instance meets a token that is newer than the state. What a group has
-//!   committed does not fall: a member of an older generation is refused.
+//!   dead-lettered, and no instance meets a token that is newer than the state, unless a client
+//!   has sent a job with that very token for that very key. What a group has committed does not
+//!   fall: a member of an older generation is refused.
 
 use std::collections::{HashMap, HashSet};
 
-use backdate_engine::domain::ids::{Epoch, Revision, Token};
+use backdate_engine::domain::ids::{Epoch, Key, Revision, Token};
 use backdate_engine::ports::host::Signal;
 use backdate_engine::ports::log::Topic;
 use backdate_reports::recording::{Change, EventKind, Row};
@@ -27,8 +28,8 @@ use super::rule::{Rule, RuleReport, Scene};
 pub(super) struct Fencing {
     /// Committed positions by group, topic and partition.
     positions: HashMap<(SmolStr, Topic, u32), u64>,
-    /// Tokens that did not come from the engine.
-    foreign: HashSet<Token>,
+    /// Jobs that did not come from the engine.
+    foreign: HashSet<(Key, Token)>,
 }
 
 impl Rule for Fencing {
@@ -51,12 +52,15 @@ impl Rule for Fencing {
                 }
             }
             EventKind::InputSent { topic: Topic::ValuationRequired, value, .. } => {
-                self.foreign.extend(foreign_token(value));
+                self.foreign.extend(foreign_job(value));
             }
-            EventKind::Signal(Signal::IntegrityError { topic, key, message, state }) => report
-                .check(self.foreign.contains(message), scene.event, || {
+            EventKind::Signal(Signal::IntegrityError { topic, key, message, state }) => {
+                let is_foreign = *topic == Topic::ValuationRequired
+                    && self.foreign.contains(&(key.clone(), *message));
+                report.check(is_foreign, scene.event, || {
                     format!("{topic} brought {key} token {message}, newer than the state's {state}")
-                }),
+                });
+            }
             _ => {}
         }
     }
@@ -109,15 +113,18 @@ fn commit(changes: &[Change], scene: &Scene<'_>, report: &mut RuleReport) {
     }
 }
 
-/// The token of a job that a client sends.
-fn foreign_token(value: &[u8]) -> Option<Token> {
+/// Key and token of a job that a client sends.
+fn foreign_job(value: &[u8]) -> Option<(Key, Token)> {
     #[derive(Deserialize)]
     struct Fields {
+        portfolio_id: SmolStr,
+        security_id: SmolStr,
         epoch: Epoch,
         revision: Revision,
     }
     let fields: Fields = serde_json::from_slice(value).ok()?;
-    Some(Token { epoch: fields.epoch, revision: fields.revision })
+    let token = Token { epoch: fields.epoch, revision: fields.revision };
+    Some((Key::new(fields.portfolio_id.as_str(), fields.security_id.as_str()), token))
 }
 
 fn state_token(mirrored: &KeyMirror) -> Option<Token> {

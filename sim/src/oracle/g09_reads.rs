@@ -7,10 +7,10 @@
 //!   where that has changed meanwhile, only order and validity are judged.
 //! - Assertion: per key and reader the served epoch never falls, and never exceeds the committed
 //!   one; the snapshot is of a version that is valid for it; where nothing has changed, epoch,
-//!   position and snapshot are the committed ones. A key that was seen holding something, whose
-//!   served version has not come to nothing since, and that still holds something, by its timeline
-//!   and by the stored inputs, is in the answer. The
-//!   served epoch moves only in a commit that leaves the key `CURRENT`, and a key that is `CURRENT`
+//!   position and snapshot are the committed ones. A key that was seen holding something and that
+//!   still holds something, by its timeline and by the stored inputs, is in the answer; while the
+//!   served version holds nothing it need not be, whatever a newer version holds. The served epoch
+//!   moves only in a commit that leaves the key `CURRENT`, and a key that is `CURRENT`
 //!   serves its newest epoch. Rows of the served version stay as long as it is served.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -28,8 +28,17 @@ use super::rule::{Rule, RuleReport, Scene};
 #[derive(Default)]
 pub(super) struct Reads {
     readers: HashMap<SmolStr, Reader>,
-    /// Keys that some reader saw holding something, and when first since they last held nothing.
-    held: BTreeMap<PortfolioId, BTreeMap<KeyIndex, Mark>>,
+    /// Keys that some reader saw holding something.
+    held: BTreeMap<PortfolioId, BTreeMap<KeyIndex, Held>>,
+}
+
+/// What readers must see of a key that one of them saw holding something.
+#[derive(Clone, Copy)]
+enum Held {
+    /// That it holds something, since then.
+    Since(Mark),
+    /// Nothing, until the served version holds something again.
+    Nothing,
 }
 
 #[derive(Default)]
@@ -45,7 +54,7 @@ impl Rule for Reads {
             switch(touch.before.as_deref(), &scene.mirror.keys[touch.key], scene, report);
         }
         for touch in scene.step.touched.iter().filter(|touch| touch.history || touch.state) {
-            self.come_to_nothing(touch.key, scene);
+            self.follow(touch.key, scene);
         }
         if let EventKind::Committed { changes, .. } = &scene.event.kind {
             deletions(changes, scene, report);
@@ -83,14 +92,17 @@ impl Rule for Reads {
 
 impl Reads {
     /// A position of the served version that reaches zero has not disappeared, even if a newer
-    /// version, which is not served yet, holds something again.
-    fn come_to_nothing(&mut self, index: KeyIndex, scene: &Scene<'_>) {
+    /// version, which is not served yet, holds something again. It must be seen again once the
+    /// served version does.
+    fn follow(&mut self, index: KeyIndex, scene: &Scene<'_>) {
         let mirrored = &scene.mirror.keys[index];
-        let last = mirrored.valid_history(mirrored.served()).next();
-        if last.is_some_and(|row| row.position.quantity.is_zero())
-            && let Some(held) = self.held.get_mut(&mirrored.key.portfolio_id)
-        {
-            held.remove(&index);
+        let held = self.held.get_mut(&mirrored.key.portfolio_id);
+        let Some(held) = held.and_then(|held| held.get_mut(&index)) else { return };
+        let Some(last) = mirrored.valid_history(mirrored.served()).next() else { return };
+        match (last.position.quantity.is_zero(), *held) {
+            (true, _) => *held = Held::Nothing,
+            (false, Held::Nothing) => *held = Held::Since(Mark::of(scene.event)),
+            (false, Held::Since(_)) => {}
         }
     }
 
@@ -105,18 +117,21 @@ impl Reads {
         let (Some(held), Some(since)) = (self.held.get_mut(portfolio), since) else {
             return;
         };
-        held.retain(|index, first| {
+        for (index, held) in held {
             let mirrored = &scene.mirror.keys[*index];
-            let settled = mirrored.timeline_changed <= since && *first <= since;
+            let Held::Since(first) = *held else { continue };
+            let settled = mirrored.timeline_changed <= since && first <= since;
             if seen.contains(index) || !settled {
-                return true;
+                continue;
             }
             let holds = holds_something(mirrored, scene.mirror);
             report.check(!holds, scene.event, || {
                 format!("{} holds something and is not in the answer", mirrored.key)
             });
-            holds
-        });
+            if !holds {
+                *held = Held::Nothing;
+            }
+        }
     }
 
     fn remember(&mut self, portfolio: &PortfolioId, positions: &[PositionRead], scene: &Scene<'_>) {
@@ -125,9 +140,11 @@ impl Reads {
             let Some(index) = scene.mirror.find(&read.key) else {
                 continue;
             };
-            match read.position.quantity == Amount::ZERO {
-                true => drop(held.remove(&index)),
-                false => drop(held.entry(index).or_insert(Mark::of(scene.event))),
+            let first = Held::Since(Mark::of(scene.event));
+            match (read.position.quantity == Amount::ZERO, held.get(&index)) {
+                (true, _) => drop(held.remove(&index)),
+                (false, None) => drop(held.insert(index, first)),
+                (false, Some(_)) => {}
             }
         }
     }

@@ -3,6 +3,7 @@
 mod against_engine;
 mod clean;
 mod conduct;
+mod exemptions;
 mod queues;
 mod results;
 mod tape;
