@@ -181,8 +181,10 @@ if selected "build, release"; then
     cargo build --quiet --release --bin backdate >"$output/release" 2>&1 &
     release=$!
 fi
-# What failed is said by the message and the place; stacks of every thread would bury it.
-step "tests" 0 env RUST_BACKTRACE=0 cargo test --workspace --quiet
+# What failed is said by the message and the place; stacks of every thread would bury it. Most tests
+# wait for servers, so more of them run at a time than there are cores.
+step "tests" 0 env RUST_BACKTRACE=0 RUST_TEST_THREADS=$((2 * JOBS)) \
+    cargo test --workspace --quiet
 step "build, release" 0 release_build
 # A release must not be able to plant anything, and must say so.
 no_defects() {

@@ -74,8 +74,8 @@ statements! {
         places: Vec<(Key, Place)>,
     } -> ();
 
-    /// `INSERT INTO position_timeline ..` of `$new`, then the same with `ON CONFLICT (key, place) DO
-    /// UPDATE SET ..` of `$rows`. One statement each in SQL, none for no rows.
+    /// `INSERT INTO position_timeline ..` of `$new`, then the same with `ON CONFLICT (key, place)
+    /// DO UPDATE SET ..` of `$rows`. One statement each in SQL, none for no rows.
     UpsertTimeline {
         /// Rows that are not there, in (key, place) order.
         new: Vec<TimelineRow>,
