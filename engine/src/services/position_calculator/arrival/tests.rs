@@ -101,7 +101,7 @@ fn beyond_the_cursor_of_a_replay_it_only_joins_the_timeline() {
     let writes = arrive_new(&mut work, "T9", "2025-03-13");
     assert_eq!(outcome(&work), (3, 7, "2025-03-09".into(), Reprocessing));
     assert_eq!(work.state.input_version, 6);
-    assert!(writes.history.is_empty() && writes.timeline.len() == 1);
+    assert!(writes.history.is_empty() && writes.new_timeline.len() == 1);
 }
 
 #[test]
