@@ -3,11 +3,13 @@
 //! The engine in here is the very crate that runs in production; only its ports are simulated.
 
 mod ports;
+mod servers;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use backdate_engine::ports::log::Topic;
 use backdate_engine::runtime::{self, Knobs, ProcessKind};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
@@ -108,6 +110,24 @@ impl ClusterConfig {
         })
     }
 }
+
+/// The consumer groups of the engine with their topics.
+pub const GROUPS: [(&str, &[Topic]); 4] = [
+    (
+        "persistence",
+        &[
+            Topic::RawPortfolios,
+            Topic::Instruments,
+            Topic::RawBusinessDates,
+            Topic::FxRates,
+            Topic::MarketPrices,
+            Topic::RawTransactions,
+        ],
+    ),
+    ("position-calculator", &[Topic::RawTransactionsCompleted]),
+    ("price-watcher", &[Topic::MarketPricePersisted, Topic::FxRatePersisted]),
+    ("position-valuation-calculator", &[Topic::ValuationRequired]),
+];
 
 /// Name of the database's process.
 pub const POSTGRES: &str = "postgres";

@@ -5,9 +5,10 @@
 //! # The engine must survive
 //! - late duplicates: a record that was appended before is appended again behind newer ones;
 //! - slow fetches;
-//! - a rebalance of a group at any moment.
+//! - a rebalance of a group at any moment;
+//! - another coordinator, which knows nobody.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -17,7 +18,8 @@ use smol_str::SmolStr;
 
 use super::broker::{self, Broker};
 use super::client::Client;
-use super::{ClusterSpec, Disk, Spec, millis};
+use super::controller::Controller;
+use super::{ClusterSpec, Disk, Spec};
 use crate::world::{Main, Process};
 
 /// A cluster; clones share it.
@@ -25,6 +27,7 @@ use crate::world::{Main, Process};
 pub struct Cluster {
     pub(super) spec: Spec,
     pub(super) disk: Disk,
+    pub(super) controller: Controller,
     pub(super) control: BrokerControl,
 }
 
@@ -36,10 +39,13 @@ impl Cluster {
     pub fn new(spec: ClusterSpec) -> Self {
         assert_eq!(spec.problem(), None, "scenarios are validated before they run");
         let spec = Rc::new(spec);
+        let controller = Controller::new(spec.clone());
         Self {
             disk: Disk::new(spec.clone()),
+            controller: controller.clone(),
             control: BrokerControl {
                 spec: spec.clone(),
+                controller,
                 brokers: Rc::default(),
                 slowness: Rc::default(),
             },
@@ -82,8 +88,10 @@ impl Cluster {
 #[derive(Clone)]
 pub struct BrokerControl {
     spec: Spec,
+    controller: Controller,
     brokers: Rc<RefCell<BTreeMap<u32, Weak<Broker>>>>,
-    slowness: Rc<Cell<u64>>,
+    /// How much each answer to a fetch is delayed, by broker.
+    slowness: Rc<RefCell<BTreeMap<u32, Duration>>>,
 }
 
 impl BrokerControl {
@@ -94,15 +102,36 @@ impl BrokerControl {
         leader.is_some_and(|broker| broker.duplicate((topic, partition), offset))
     }
 
-    /// Delays the answers to all fetches by that many milliseconds; 0 ends it.
-    pub fn slow_fetch(&self, delay_ms: u64) {
-        self.slowness.set(delay_ms);
+    /// Delays each answer of a broker to a fetch by that much more; delays add up.
+    pub fn slow_fetches(&self, broker: &str, extra: Duration) {
+        if let Some(id) = self.number(broker) {
+            *self.slowness.borrow_mut().entry(id).or_default() += extra;
+        }
+    }
+
+    /// Takes a delay of [`BrokerControl::slow_fetches`] back.
+    pub fn hurry_fetches(&self, broker: &str, extra: Duration) {
+        if let Some(id) = self.number(broker) {
+            let mut slowness = self.slowness.borrow_mut();
+            let delay = slowness.entry(id).or_default();
+            *delay = delay.saturating_sub(extra);
+        }
+    }
+
+    /// Lets the next broker coordinate a group; the only one forgets it and loads it anew. What the
+    /// group has committed moves with it, who its members are does not.
+    pub fn move_coordinator(&self, group: &str) {
+        let before = self.controller.coordinator_of(group);
+        self.controller.move_coordinator(group);
+        if let Some(broker) = self.running(before) {
+            broker.resign(group);
+        }
     }
 
     /// Makes all members of a group join again. False if its coordinator is down or does not know
     /// the group.
     pub fn rebalance(&self, group: &str) -> bool {
-        let coordinator = self.running(self.spec.coordinator_of(group));
+        let coordinator = self.running(self.controller.coordinator_of(group));
         coordinator.is_some_and(|broker| broker.rebalance(group))
     }
 
@@ -110,8 +139,12 @@ impl BrokerControl {
         self.brokers.borrow_mut().insert(id, broker);
     }
 
-    pub(super) fn slowness(&self) -> Duration {
-        millis(self.slowness.get())
+    pub(super) fn slowness(&self, broker: u32) -> Duration {
+        self.slowness.borrow().get(&broker).copied().unwrap_or_default()
+    }
+
+    fn number(&self, broker: &str) -> Option<u32> {
+        (1..=self.spec.brokers).find(|id| ClusterSpec::broker_name(*id) == broker)
     }
 
     fn running(&self, id: u32) -> Option<Rc<Broker>> {

@@ -7,6 +7,8 @@
 //! # Invariants
 //! - Requests to the coordinator go one after the other over one connection.
 //! - No heartbeat and no commit is sent while a join is under way, as in Kafka's clients.
+//! - A group that has moved is found by asking the brokers (`FindCoordinator`), no sooner than its
+//!   coordinator cannot be reached or says that it is none.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use backdate_engine::ports::log::{LogError, Position, Topic};
 use backdate_reports::recording::SimTime;
+use bytes::Bytes;
 use smol_str::SmolStr;
 
 use super::assignor::assign;
@@ -33,6 +36,8 @@ pub(super) struct Coordinator {
     topics: Vec<Topic>,
     /// One request at a time.
     turn: Workers,
+    /// The coordinator as far as is known.
+    broker: Cell<u32>,
     link: Cell<Option<Link>>,
     member: RefCell<Option<SmolStr>>,
     generation: Cell<u32>,
@@ -62,6 +67,7 @@ impl Coordinator {
         let now = client.process.now();
         let coordinator = Rc::new(Self {
             client: client.clone(),
+            broker: Cell::new(client.spec.coordinator_of(&group)),
             group,
             topics: topics.to_vec(),
             turn: Workers::new(1),
@@ -247,11 +253,51 @@ impl Coordinator {
         }
     }
 
-    async fn exchange(&self, frame: &[u8], within: Duration) -> Result<bytes::Bytes, LogError> {
+    /// Asks the coordinator; whoever is not any more sends the caller on.
+    async fn exchange(&self, frame: &[u8], within: Duration) -> Result<Bytes, LogError> {
         let _turn = self.turn.acquire().await;
-        let broker = self.client.spec.coordinator_of(&self.group);
-        let link = self.link.take();
-        let mut link = link.unwrap_or_else(|| Link::new(self.client.process.clone(), broker));
+        let deadline = self.client.process.now() + within;
+        let mut failures = 0;
+        loop {
+            let patience = deadline.since(self.client.process.now());
+            let answer = self.call(self.broker.get(), frame, patience).await;
+            let Ok(bytes) = &answer else {
+                // The group may have moved from a broker that is dead; the next request will see.
+                self.find().await;
+                return answer;
+            };
+            if !matches!(decode(bytes), Response::Group(GroupResponse::NotCoordinator)) {
+                return answer;
+            }
+            self.find().await;
+            failures += 1;
+            let moves = LogError::Disconnected("the coordinator of the group moves".into());
+            self.client.pause(failures, deadline, moves).await?;
+        }
+    }
+
+    /// Asks the brokers in turn who coordinates the group. The only one need not be asked.
+    async fn find(&self) {
+        let brokers = self.client.spec.brokers;
+        if brokers == 1 {
+            return;
+        }
+        let known = self.broker.get();
+        let frame = encode(&Request::FindCoordinator(self.group.clone()));
+        for broker in (1..=brokers).map(|step| (known - 1 + step) % brokers + 1) {
+            let answer = self.call(broker, &frame, self.client.request_timeout()).await;
+            if let Ok(answer) = answer
+                && let Response::Coordinator(found) = decode(&answer)
+            {
+                self.broker.set(found);
+                return;
+            }
+        }
+    }
+
+    async fn call(&self, broker: u32, frame: &[u8], within: Duration) -> Result<Bytes, LogError> {
+        let kept = self.link.take().filter(|link| link.broker() == broker);
+        let mut link = kept.unwrap_or_else(|| Link::new(self.client.process.clone(), broker));
         let answer = link.call(frame, within).await;
         self.link.set(Some(link));
         answer

@@ -127,6 +127,13 @@ impl Group {
         out
     }
 
+    /// Sends away whoever waits for an answer: the group is coordinated elsewhere, or anew.
+    pub(super) fn resign(self) -> Vec<Effect> {
+        let waiting = self.members.into_values();
+        let tickets = waiting.flat_map(|member| member.join.into_iter().chain(member.sync));
+        tickets.map(|ticket| Effect::Answer(ticket, GroupResponse::NotCoordinator)).collect()
+    }
+
     /// When [`Group::expire`] has something to do, if nothing else happens.
     pub(super) fn deadline(&self) -> Option<SimTime> {
         let sessions = self.members.values().filter(|member| !member.waits());

@@ -24,6 +24,11 @@ impl Link {
         Self { process, broker, connection: None }
     }
 
+    /// The broker at the other end.
+    pub(super) fn broker(&self) -> u32 {
+        self.broker
+    }
+
     /// Sends a request and waits for its answer. On an error the request may have been served.
     pub(super) async fn call(&mut self, frame: &[u8], within: Duration) -> Result<Bytes, LogError> {
         // Taken out, so that a call which is dropped half-way drops the connection too.

@@ -12,8 +12,8 @@
 //!
 //! # Invariants
 //! - Offsets of a partition count from 0 without gaps.
-//! - Partition, leader, coordinator and assignment are functions of names and numbers only, never
-//!   of timing or of chance.
+//! - Partition, leader, first coordinator and assignment are functions of names and numbers only,
+//!   never of timing or of chance.
 //!
 //! [`LogError::Unsupported`]: backdate_engine::ports::log::LogError::Unsupported
 
@@ -31,6 +31,7 @@ mod broker;
 mod client;
 mod consumer;
 mod control;
+mod controller;
 mod coordinator;
 mod disk;
 mod group;
@@ -167,7 +168,7 @@ impl ClusterSpec {
         (topic as u32 + partition) % self.brokers + 1
     }
 
-    /// The broker that coordinates a group, from 1.
+    /// The broker that coordinates a group at first, from 1.
     pub fn coordinator_of(&self, group: &str) -> u32 {
         let hash = xxh3_64(group.as_bytes()) % u64::from(self.brokers);
         u32::try_from(hash).expect("a remainder of a u32 fits") + 1

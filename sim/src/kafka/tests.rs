@@ -3,10 +3,12 @@
 mod consuming;
 mod producing;
 mod storm;
+mod trouble;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use backdate_engine::domain::time::Timestamp;
 use backdate_engine::ports::log::{
@@ -28,6 +30,8 @@ struct Bench {
     cluster: Cluster,
     seen: Rc<Seen>,
     events: Rc<RefCell<Vec<Event>>>,
+    /// By how much a broker answers fetches late.
+    slow: RefCell<Vec<(&'static str, Duration)>>,
 }
 
 /// What clients saw, outside of the world.
@@ -64,7 +68,8 @@ impl Bench {
         for (name, main) in cluster.brokers() {
             control.add_process(name, main);
         }
-        Self { world, control, cluster, seen: Rc::default(), events }
+        let slow = RefCell::default();
+        Self { world, control, cluster, seen: Rc::default(), events, slow }
     }
 
     /// A process that sends `count` records, one every 10 ms, after `delay_ms`, over 7 keys.

@@ -20,6 +20,8 @@ pub(super) enum Request<'a> {
     Committed { group: SmolStr, of: Vec<(Topic, u32)> },
     /// Something for the coordinator of a group.
     Group(SmolStr, GroupRequest),
+    /// Who coordinates a group (`FindCoordinator`).
+    FindCoordinator(SmolStr),
 }
 
 /// Requests that the state of a group decides.
@@ -68,6 +70,8 @@ pub(super) enum Response<'a> {
     Group(GroupResponse),
     /// The request is not modelled, or was sent to the wrong broker.
     Unsupported(String),
+    /// The broker that coordinates a group.
+    Coordinator(u32),
 }
 
 /// What became of a batch.
@@ -100,6 +104,8 @@ pub(super) enum GroupResponse {
     IllegalGeneration,
     /// `REBALANCE_IN_PROGRESS`.
     Rebalancing,
+    /// `NOT_COORDINATOR`: ask somebody who knows who is.
+    NotCoordinator,
 }
 
 /// A producer instance (KIP-98) and how often it lost track (KIP-360).

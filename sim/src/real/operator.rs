@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use backdate_engine::adapters::postgres::config::PostgresConfig;
 use backdate_reports::recording::CrashCause;
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 use tokio::process::Command;
 
 use super::backstage::{Observation, Observe};
@@ -30,6 +30,9 @@ pub(super) fn refusal(fault: &Fault, controls: &Controls) -> Option<String> {
     if matches!(fault, Fault::ClockSkew { .. } | Fault::ClockDrift { .. } | Fault::ClockJump { .. })
     {
         return Some(format!("{kind}: a machine has one clock for all; run it with --on sim"));
+    }
+    if is_of_brokers(fault) {
+        return Some(format!("{kind}: no handle on a real broker does it; run it with --on sim"));
     }
     for process in fault.processes() {
         let other_broker = process.starts_with("kafka-") && process != BROKER;
@@ -56,6 +59,17 @@ pub(super) fn refusal(fault: &Fault, controls: &Controls) -> Option<String> {
         }
     }
     None
+}
+
+/// Whether a fault is done by brokers to their clients.
+fn is_of_brokers(fault: &Fault) -> bool {
+    matches!(
+        fault,
+        Fault::CoordinatorMove { .. }
+            | Fault::RebalanceStorm { .. }
+            | Fault::SlowFetch { .. }
+            | Fault::DuplicateDelivery { .. }
+    )
 }
 
 /// Whether a fault needs links that can be cut.
@@ -92,8 +106,7 @@ pub(super) struct Operator {
 impl Operator {
     /// Begins a fault, waits until it is over and ends it.
     pub(super) async fn inject(&self, fault: Fault) {
-        let whom: Vec<&str> = fault.processes().into_iter().map(SmolStr::as_str).collect();
-        let detail = format_smolstr!("{}", whom.join(" "));
+        let detail = fault.detail();
         let note = |begins| {
             let fault = SmolStr::new_static(fault.kind());
             let detail = detail.clone();

@@ -18,7 +18,7 @@ use super::observers::{Observed, Observers};
 use super::stage::{Finished, GROUPS, Input, Stage, is_done};
 use crate::cluster::{Cluster, ClusterConfig, POSTGRES};
 use crate::scenario::plan::PlannedFault;
-use crate::world::faults::{Fault, KillSessions, inject};
+use crate::world::faults::{Fault, Servers, inject};
 use crate::world::{Control, Main, Probe, Process, TaskChoice, World, WorldConfig};
 
 /// Records that the client sends at once at the most.
@@ -110,13 +110,6 @@ impl Simulation {
         self.control.busy().into_iter().map(share).filter(|(_, share)| *share > 0.0).collect()
     }
 
-    fn kill_sessions(&self) -> KillSessions {
-        let server = self.cluster.postgres.control.clone();
-        Rc::new(move |process| {
-            server.kill_session(process);
-        })
-    }
-
     fn lag_of(&self, (group, topics): (&str, &[Topic])) -> u64 {
         self.cluster.kafka.disk().lag(group, topics)
     }
@@ -180,16 +173,16 @@ impl Stage for Simulation {
         }
         self.faults.set(self.faults.get() + faults.len());
         let (start, control, left) = (self.now(), self.control.clone(), self.faults.clone());
-        let kill_sessions = self.kill_sessions();
+        let servers: Rc<dyn Servers> = Rc::new(self.cluster.clone());
         let faults = faults.to_vec();
         let main: Main = Rc::new(move |process: Process| {
             for planned in faults.clone() {
                 let (process, control) = (process.clone(), control.clone());
-                let (left, kill_sessions) = (left.clone(), kill_sessions.clone());
+                let (left, servers) = (left.clone(), servers.clone());
                 let at = start + Duration::from_millis(planned.at_ms);
                 process.clone().spawn(async move {
                     process.sleep_until(at).await;
-                    inject(planned.fault, control, process, kill_sessions).await;
+                    inject(planned.fault, control, process, servers).await;
                     left.set(left.get() - 1);
                 });
             }
@@ -201,15 +194,15 @@ impl Stage for Simulation {
     fn inject_in_turn(&mut self, faults: Vec<(u64, Fault)>) {
         self.faults.set(self.faults.get() + faults.len());
         let (control, left) = (self.control.clone(), self.faults.clone());
-        let kill_sessions = self.kill_sessions();
+        let servers: Rc<dyn Servers> = Rc::new(self.cluster.clone());
         let main: Main = Rc::new(move |process: Process| {
             let (faults, control, left) = (faults.clone(), control.clone(), left.clone());
-            let kill_sessions = kill_sessions.clone();
+            let servers = servers.clone();
             Box::pin(async move {
                 for (pause_ms, fault) in faults {
                     process.sleep(Duration::from_millis(pause_ms)).await;
                     let (control, process) = (control.clone(), process.clone());
-                    inject(fault, control, process, kill_sessions.clone()).await;
+                    inject(fault, control, process, servers.clone()).await;
                     left.set(left.get() - 1);
                 }
             })

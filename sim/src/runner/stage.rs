@@ -22,27 +22,10 @@ use backdate_reports::meters::Meters;
 use backdate_reports::recording::{EventKind, Phase, Row, SimTime};
 use smol_str::SmolStr;
 
+pub use crate::cluster::GROUPS;
 use crate::oracle::Verdict;
 use crate::scenario::plan::PlannedFault;
 use crate::world::faults::Fault;
-
-/// The consumer groups of the engine with their topics.
-pub const GROUPS: [(&str, &[Topic]); 4] = [
-    (
-        "persistence",
-        &[
-            Topic::RawPortfolios,
-            Topic::Instruments,
-            Topic::RawBusinessDates,
-            Topic::FxRates,
-            Topic::MarketPrices,
-            Topic::RawTransactions,
-        ],
-    ),
-    ("position-calculator", &[Topic::RawTransactionsCompleted]),
-    ("price-watcher", &[Topic::MarketPricePersisted, Topic::FxRatePersisted]),
-    ("position-valuation-calculator", &[Topic::ValuationRequired]),
-];
 
 /// Whether the database knows of nothing that is left to do.
 pub fn is_done(backlog: &Backlog) -> bool {

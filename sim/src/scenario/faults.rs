@@ -2,21 +2,24 @@
 //!
 //! A file names processes by instance (`outbox-dispatcher-1`), by kind (`outbox-dispatcher`: the
 //! seed draws one) or as `any` (any instance of the engine). Between groups a kind means all of its
-//! instances, and `all` everybody else.
+//! instances, and `all` everybody else. Groups of consumers go by their names.
 //!
 //! # Invariants
 //! - A field that its kind of fault does not use is an error, not a silent no-op.
 
-use backdate_engine::runtime::ProcessKind;
-use rand_chacha::ChaCha8Rng;
+mod draw;
+mod fields;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
+
+use draw::Draw;
 
 use super::duration::{Millis, When};
 use super::format::ClusterSpec;
 use super::plan::PlannedFault;
-use super::{points, problem};
+use super::points;
 use crate::world::faults::Fault;
 use crate::world::random::{below, stream};
 
@@ -50,6 +53,14 @@ pub enum FaultKind {
     ConnectionReset,
     /// The database ends sessions.
     SessionKill,
+    /// A group has another coordinator.
+    CoordinatorMove,
+    /// Members join again and again.
+    RebalanceStorm,
+    /// A broker is slow to answer fetches.
+    SlowFetch,
+    /// Records come once more, late.
+    DuplicateDelivery,
 }
 
 /// The kinds by name, with what each does.
@@ -67,7 +78,15 @@ pub const KINDS: &[(&str, &str)] = &[
     ("flapping", "a link is cut and healed again and again"),
     ("connection_reset", "all connections between two processes break"),
     ("session_kill", "the database ends all sessions of a process"),
+    ("coordinator_move", "another broker coordinates a group, and its members must join again"),
+    ("rebalance_storm", "the members of a group are made to join again and again"),
+    ("slow_fetch", "a broker answers fetches slowly for a while"),
+    ("duplicate_delivery", "records that a group is done with come once more, behind newer ones"),
 ];
+
+/// The kinds that hit a group of consumers.
+const OF_CONSUMERS: [FaultKind; 3] =
+    [FaultKind::CoordinatorMove, FaultKind::RebalanceStorm, FaultKind::DuplicateDelivery];
 
 /// `[[faults]]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -80,6 +99,12 @@ pub struct FaultSpec {
     /// Whom it hits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<SmolStr>,
+    /// Whom a fault of the consumers hits: a group by its name, or `any`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<SmolStr>,
+    /// How many records of each partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
     /// The other end, or the other group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other: Option<SmolStr>,
@@ -205,6 +230,9 @@ impl FaultSpec {
     }
 
     fn build(&self, draw: &mut Draw<'_>) -> Result<Fault, FaultProblem> {
+        if let Some(fault) = self.of_consumers(draw)? {
+            return Ok(fault);
+        }
         let process = self.process.as_deref();
         let process = process.ok_or(("process", "is missing: whom does it hit?".to_owned()))?;
         let one = |draw: &mut Draw<'_>| draw.one("process", process);
@@ -270,106 +298,40 @@ impl FaultSpec {
                 Fault::ConnectionReset { a: one(draw)?, b: draw.one("other", other?)? }
             }
             FaultKind::SessionKill => Fault::SessionKill { process: one(draw)? },
+            FaultKind::SlowFetch => Fault::SlowFetch {
+                broker: draw.broker("process", process)?,
+                extra_ms: needed("extra", self.extra)?,
+                for_ms: for_ms()?,
+            },
+            FaultKind::CoordinatorMove
+            | FaultKind::RebalanceStorm
+            | FaultKind::DuplicateDelivery => unreachable!("faults of consumers are built above"),
         })
     }
 
-    fn refuse_unused_fields(&self) -> Result<(), FaultProblem> {
-        use FaultKind as K;
-        let kind = self.kind;
-        let used_by: [(&'static str, bool, &[FaultKind]); 10] = [
-            ("point", self.point.is_some(), &[K::Crash]),
-            ("passes", !self.passes.is_empty(), &[K::Crash]),
-            ("within", self.within.is_some(), &[K::Crash]),
-            ("down", self.down.is_some(), &[K::Crash, K::RestartLoop]),
-            (
-                "other",
-                self.other.is_some(),
-                &[K::LinkDelay, K::Partition, K::PartitionOneWay, K::Flapping, K::ConnectionReset],
-            ),
-            ("between", self.between.is_some(), &[K::RestartLoop, K::ClockJump, K::Flapping]),
-            ("times", self.times.is_some(), &[K::RestartLoop, K::ClockJump, K::Flapping]),
-            ("extra", self.extra.is_some(), &[K::LinkDelay, K::LatencySpike]),
-            ("offset_ms", self.offset_ms.is_some(), &[K::ClockSkew, K::ClockJump]),
-            ("ppm", self.ppm.is_some(), &[K::ClockDrift]),
-        ];
-        for (field, is_set, kinds) in used_by {
-            if is_set && !kinds.contains(&kind) {
-                return Err((field, "does nothing for this kind of fault: take it out".into()));
-            }
+    /// A fault that hits a group of consumers, not a process.
+    fn of_consumers(&self, draw: &mut Draw<'_>) -> Result<Option<Fault>, FaultProblem> {
+        if !OF_CONSUMERS.contains(&self.kind) {
+            return Ok(None);
         }
-        let needs_point = !self.passes.is_empty() || self.within.is_some();
-        if needs_point && self.point.is_none() {
-            return Err(("point", "is missing: `passes` and `within` belong to a point".into()));
-        }
-        let is_endless = [K::Crash, K::RestartLoop, K::ClockJump, K::SessionKill].contains(&kind);
-        if self.lasts.is_some() && is_endless {
-            return Err(("lasts", "does nothing for this kind of fault: take it out".into()));
-        }
-        if self.repeat == 0 {
-            return Err(("repeat", "= 0: must be at least 1".into()));
-        }
-        Ok(())
+        let group = self.group.as_deref();
+        let group = group.ok_or(("group", "is missing: whose records?".to_owned()))?;
+        let group = draw.consumers("group", group)?;
+        Ok(Some(match self.kind {
+            FaultKind::CoordinatorMove => Fault::CoordinatorMove { group },
+            FaultKind::RebalanceStorm => Fault::RebalanceStorm {
+                group,
+                times: self.times.unwrap_or(3),
+                every_ms: self.between.unwrap_or(Millis(1_000)).0,
+            },
+            _ => Fault::DuplicateDelivery { group, records: self.records.unwrap_or(10) },
+        }))
     }
 }
 
 /// A duration without which a kind of fault means nothing.
 fn needed(field: &'static str, value: Option<Millis>) -> Result<u64, FaultProblem> {
     value.map(|ms| ms.0).ok_or((field, "is missing: this kind of fault needs it".into()))
-}
-
-/// Draws processes.
-struct Draw<'a> {
-    rng: &'a mut ChaCha8Rng,
-    cluster: &'a ClusterSpec,
-}
-
-impl Draw<'_> {
-    fn instance_of(&mut self, kind: ProcessKind) -> SmolStr {
-        let number = 1 + below(self.rng, u64::from(self.cluster.instances(kind).max(1)));
-        format_smolstr!("{kind}-{number}")
-    }
-
-    fn pick(&mut self, mut names: Vec<SmolStr>) -> SmolStr {
-        let index = below(self.rng, names.len() as u64);
-        names.swap_remove(usize::try_from(index).expect("below the length of a list"))
-    }
-
-    fn one(&mut self, field: &'static str, name: &str) -> Result<SmolStr, FaultProblem> {
-        if name == "any" {
-            let engine = self.cluster.engine_processes();
-            return Ok(self.pick(engine));
-        }
-        let named = self.group(field, name, &[])?;
-        Ok(self.pick(named))
-    }
-
-    fn group(
-        &mut self,
-        field: &'static str,
-        name: &str,
-        without: &[SmolStr],
-    ) -> Result<Vec<SmolStr>, FaultProblem> {
-        let mut everybody = self.cluster.engine_processes();
-        everybody.extend((1..=self.cluster.brokers).map(|n| format_smolstr!("kafka-{n}")));
-        everybody.push("postgres".into());
-        let kind_of = |process: &SmolStr| match process.rsplit_once('-') {
-            Some((kind, number)) if number.bytes().all(|b| b.is_ascii_digit()) => kind.to_owned(),
-            _ => process.to_string(),
-        };
-        let mut found = everybody.clone();
-        found.retain(|process| match name {
-            "all" => !without.contains(process),
-            _ => process == name || kind_of(process) == name,
-        });
-        if !found.is_empty() {
-            return Ok(found);
-        }
-        let mut candidates: Vec<String> = everybody.iter().map(kind_of).collect();
-        candidates.dedup();
-        candidates.extend(everybody.iter().map(|process| process.to_string()));
-        let cure = problem::hint(name, candidates.iter().map(String::as_str));
-        Err((field, format!("= {name:?}: no such process in this cluster: {cure}")))
-    }
 }
 
 fn once() -> u32 {

@@ -143,6 +143,33 @@ fn every_mistake_is_one_line_that_names_the_place_and_the_cure() {
 }
 
 #[test]
+fn faults_of_consumers_name_a_group_and_those_of_fetches_a_broker() {
+    let with = |fault: &str| read(GOOD, &[&format!("faults=[{{at=\"1s\",{fault}}}]")]);
+    let planned = |fault: &str| Plan::expand(&with(fault).expect(fault), 7).faults[0].fault.kind();
+    for (fault, kind) in [
+        ("kind=\"coordinator_move\",group=\"persistence\"", "coordinator_move"),
+        ("kind=\"rebalance_storm\",group=\"any\",times=4,between=\"100ms\"", "rebalance_storm"),
+        ("kind=\"slow_fetch\",process=\"kafka\",extra=\"300ms\",lasts=\"2s\"", "slow_fetch"),
+        ("kind=\"duplicate_delivery\",group=\"any\",records=3", "duplicate_delivery"),
+    ] {
+        assert_eq!(planned(fault), kind);
+    }
+    for (fault, complaint) in [
+        ("kind=\"coordinator_move\"", "group: is missing: whose records?"),
+        ("kind=\"coordinator_move\",group=\"persistance\"", "did you mean persistence?"),
+        ("kind=\"rebalance_storm\",group=\"any\",process=\"any\"", "name a `group`"),
+        ("kind=\"slow_fetch\",process=\"postgres\",extra=\"1s\",lasts=\"1s\"", "no such broker"),
+        ("kind=\"slow_fetch\",process=\"kafka-1\",lasts=\"1s\"", "extra: is missing"),
+        ("kind=\"duplicate_delivery\",group=\"any\",records=0", "must be at least 1"),
+        ("kind=\"crash\",process=\"any\",group=\"any\"", "group: does nothing for this kind"),
+        ("kind=\"crash\",process=\"any\",lasts=\"1s\"", "lasts: does nothing for this kind"),
+    ] {
+        let told = with(fault).expect_err(fault).to_string();
+        assert!(told.contains(complaint), "{fault}: {told}");
+    }
+}
+
+#[test]
 fn several_mistakes_are_all_told() {
     let text = GOOD.replace("count = 3", "count = 0").replace("\"1.02\"", "\"-1\"");
     assert_eq!(read(&text, &[]).expect_err("two mistakes").0.len(), 2);

@@ -1,4 +1,4 @@
-//! Faults of machines and of the network, and how each is done to the world.
+//! Faults of machines, of the network and of servers, and how each is done to the world.
 //!
 //! A fault is data: a plan lists faults with the times at which they begin, and [`inject`] begins
 //! one, waits and ends it. Both are recorded, so that a rule can tell what was going on. Faults may
@@ -11,6 +11,7 @@
 //! # The engine must survive
 //! what stands at each variant: as always, without any effect on what it ends up with.
 
+mod extent;
 mod inject;
 
 use std::time::Duration;
@@ -19,7 +20,7 @@ use backdate_engine::ports::host::Side;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-pub use inject::{KillSessions, inject};
+pub use inject::{Servers, inject};
 
 /// A fault. Times are simulated milliseconds; processes go by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,6 +208,52 @@ pub enum Fault {
         /// Whose.
         process: SmolStr,
     },
+    /// Another broker coordinates a group from now on, and knows none of its members.
+    ///
+    /// # The engine must survive
+    /// members that lose their partitions in the middle of a batch, and commits that are refused
+    /// although nobody was slow.
+    CoordinatorMove {
+        /// Which group.
+        group: SmolStr,
+    },
+    /// The members of a group are made to join again and again, as by a deployment that starts
+    /// and stops one after the other.
+    ///
+    /// # The engine must survive
+    /// partitions that change hands before a batch is committed, again and again: nothing may be
+    /// skipped, and what is read twice is done once.
+    RebalanceStorm {
+        /// Which group.
+        group: SmolStr,
+        /// How often.
+        times: u32,
+        /// Pause between two rebalances.
+        every_ms: u64,
+    },
+    /// A broker answers fetches slowly: a cold page cache, a disk that is busy with others.
+    ///
+    /// # The engine must survive
+    /// news that is late for some partitions only, so that their order among each other is lost.
+    SlowFetch {
+        /// Which broker.
+        broker: SmolStr,
+        /// Added to each answer.
+        extra_ms: u64,
+        /// How long.
+        for_ms: u64,
+    },
+    /// The newest records of each partition that a group is done with are in the log once more, as
+    /// by the late retry of a producer that is not idempotent, or was replaced.
+    ///
+    /// # The engine must survive
+    /// a message that it has dealt with long ago, behind newer ones of the same key.
+    DuplicateDelivery {
+        /// Who reads them.
+        group: SmolStr,
+        /// How many of each partition.
+        records: u64,
+    },
 }
 
 impl Fault {
@@ -227,70 +274,11 @@ impl Fault {
             Fault::Flapping { .. } => "flapping",
             Fault::ConnectionReset { .. } => "connection_reset",
             Fault::SessionKill { .. } => "session_kill",
+            Fault::CoordinatorMove { .. } => "coordinator_move",
+            Fault::RebalanceStorm { .. } => "rebalance_storm",
+            Fault::SlowFetch { .. } => "slow_fetch",
+            Fault::DuplicateDelivery { .. } => "duplicate_delivery",
         }
-    }
-
-    /// Whom it concerns.
-    pub fn processes(&self) -> Vec<&SmolStr> {
-        match self {
-            Fault::Crash { process, .. }
-            | Fault::CrashAtPoint { process, .. }
-            | Fault::Pause { process, .. }
-            | Fault::RestartLoop { process, .. }
-            | Fault::ClockSkew { process, .. }
-            | Fault::ClockDrift { process, .. }
-            | Fault::ClockJump { process, .. }
-            | Fault::LatencySpike { process, .. }
-            | Fault::SessionKill { process } => vec![process],
-            Fault::LinkDelay { a, b, .. }
-            | Fault::Flapping { a, b, .. }
-            | Fault::ConnectionReset { a, b } => vec![a, b],
-            Fault::Partition { a, b, .. } => a.iter().chain(b).collect(),
-            Fault::PartitionOneWay { from, to, .. } => from.iter().chain(to).collect(),
-        }
-    }
-
-    /// Changes all its waits.
-    pub fn hurry(&mut self, wait: impl Fn(u64) -> u64) {
-        let waits = match self {
-            Fault::Crash { down_ms, .. } => vec![down_ms],
-            Fault::CrashAtPoint { within_ms, down_ms, .. } => vec![within_ms, down_ms],
-            Fault::Pause { for_ms, .. }
-            | Fault::ClockSkew { for_ms, .. }
-            | Fault::ClockDrift { for_ms, .. }
-            | Fault::LinkDelay { for_ms, .. }
-            | Fault::LatencySpike { for_ms, .. }
-            | Fault::Partition { for_ms, .. }
-            | Fault::PartitionOneWay { for_ms, .. } => vec![for_ms],
-            Fault::RestartLoop { up_ms, down_ms, .. } => vec![up_ms, down_ms],
-            Fault::ClockJump { every_ms, .. } => vec![every_ms],
-            Fault::Flapping { cut_ms, whole_ms, .. } => vec![cut_ms, whole_ms],
-            Fault::ConnectionReset { .. } | Fault::SessionKill { .. } => Vec::new(),
-        };
-        waits.into_iter().for_each(|ms| *ms = wait(*ms));
-    }
-
-    /// How long it lasts at most.
-    pub fn lasts(&self) -> Duration {
-        millis(match self {
-            Fault::Crash { down_ms, .. } => *down_ms,
-            Fault::CrashAtPoint { within_ms, down_ms, .. } => within_ms + down_ms,
-            Fault::Pause { for_ms, .. }
-            | Fault::ClockSkew { for_ms, .. }
-            | Fault::ClockDrift { for_ms, .. }
-            | Fault::LinkDelay { for_ms, .. }
-            | Fault::LatencySpike { for_ms, .. }
-            | Fault::Partition { for_ms, .. }
-            | Fault::PartitionOneWay { for_ms, .. } => *for_ms,
-            Fault::RestartLoop { times, up_ms, down_ms, .. } => {
-                u64::from(*times) * (up_ms + down_ms)
-            }
-            Fault::ClockJump { times, every_ms, .. } => u64::from(*times) * 2 * every_ms,
-            Fault::Flapping { times, cut_ms, whole_ms, .. } => {
-                u64::from(*times) * (cut_ms + whole_ms)
-            }
-            Fault::ConnectionReset { .. } | Fault::SessionKill { .. } => 0,
-        })
     }
 }
 

@@ -161,7 +161,7 @@ fn a_forced_rebalance_ends_with_everything_read() {
         bench.run(second * 1_000);
         assert!(bench.cluster.control().rebalance(GROUP));
     }
-    bench.cluster.control().slow_fetch(200);
+    bench.cluster.control().slow_fetches("kafka-1", millis(200));
     bench.run(15_000);
     let mut values = sorted(bench.values(None));
     values.dedup();

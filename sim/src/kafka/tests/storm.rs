@@ -42,7 +42,7 @@ impl Bench {
         let broker = BROKERS[draw(3)];
         let client = CLIENTS[draw(4)];
         let control = self.cluster.control();
-        match draw(14) {
+        match draw(15) {
             0 => self.crash(broker),
             1 => self.crash(client),
             2 => self.control.restart(broker),
@@ -58,15 +58,20 @@ impl Bench {
             12 => {
                 control.rebalance(GROUP);
             }
+            13 => control.move_coordinator(GROUP),
             _ => {
                 control.duplicate(TOPIC, draw(4) as u32, draw(10) as u64);
-                control.slow_fetch(draw(300) as u64);
+                let slowness = millis(draw(100) as u64);
+                control.slow_fetches(broker, slowness);
+                self.slow.borrow_mut().push((broker, slowness));
             }
         }
     }
 
     fn calm(&self) {
-        self.cluster.control().slow_fetch(0);
+        for (broker, slowness) in self.slow.borrow_mut().drain(..) {
+            self.cluster.control().hurry_fetches(broker, slowness);
+        }
         // Faults overlap: each cut and pause is counted, so all of them are ended at once.
         self.control.calm();
         for process in CLIENTS.iter().chain(&BROKERS) {

@@ -1,21 +1,39 @@
 //! How each fault is done to the world and taken back.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use backdate_reports::recording::{CrashCause, EventKind};
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
 use super::super::{Control, CrashPointPlan, Process, sync};
 use super::{Fault, millis};
 
-/// Ends all sessions that a process has with the database, which is no part of the world itself.
-pub type KillSessions = Rc<dyn Fn(&str)>;
+/// The servers as their operator holds them: what they are is no matter of the world itself.
+pub trait Servers {
+    /// Ends all sessions that a process has with the database.
+    fn kill_sessions(&self, process: &str);
+
+    /// Lets another broker coordinate a group.
+    fn move_coordinator(&self, group: &str);
+
+    /// Makes the members of a group join again, if it has any.
+    fn rebalance(&self, group: &str);
+
+    /// Delays each answer of a broker to a fetch by that much more, until it is taken back.
+    fn slow_fetches(&self, broker: &str, extra: Duration);
+
+    /// Takes a delay back.
+    fn hurry_fetches(&self, broker: &str, extra: Duration);
+
+    /// Appends the newest records that a group is done with once more, so many of each partition.
+    fn deliver_again(&self, group: &str, records: u64);
+}
 
 /// Begins a fault, waits until it is over and ends it. The process is the one that injects, not the
 /// one that suffers. If the future is dropped, the fault stays; [`Control::calm`] ends those.
-pub async fn inject(fault: Fault, control: Control, process: Process, kill_sessions: KillSessions) {
-    let whom: Vec<&str> = fault.processes().into_iter().map(SmolStr::as_str).collect();
-    let detail = format_smolstr!("{}", whom.join(" "));
+pub async fn inject(fault: Fault, control: Control, process: Process, servers: Rc<dyn Servers>) {
+    let detail = fault.detail();
     let note = |begins| {
         process.record(EventKind::Fault {
             fault: SmolStr::new_static(fault.kind()),
@@ -38,7 +56,11 @@ pub async fn inject(fault: Fault, control: Control, process: Process, kill_sessi
         | Fault::PartitionOneWay { .. }
         | Fault::Flapping { .. }
         | Fault::ConnectionReset { .. } => break_network(&fault, &control, &process).await,
-        Fault::SessionKill { process } => kill_sessions(process),
+        Fault::SessionKill { process } => servers.kill_sessions(process),
+        Fault::CoordinatorMove { .. }
+        | Fault::RebalanceStorm { .. }
+        | Fault::SlowFetch { .. }
+        | Fault::DuplicateDelivery { .. } => trouble_brokers(&fault, &*servers, &process).await,
     }
     note(false);
 }
@@ -95,6 +117,25 @@ async fn crash_at_point(fault: &Fault, control: &Control, injector: &Process) {
     }
     injector.sleep(millis(*down_ms)).await;
     control.restart(process);
+}
+
+async fn trouble_brokers(fault: &Fault, servers: &dyn Servers, injector: &Process) {
+    match fault {
+        Fault::CoordinatorMove { group } => servers.move_coordinator(group),
+        Fault::RebalanceStorm { group, times, every_ms } => {
+            for _ in 0..*times {
+                servers.rebalance(group);
+                injector.sleep(millis(*every_ms)).await;
+            }
+        }
+        Fault::SlowFetch { broker, extra_ms, for_ms } => {
+            servers.slow_fetches(broker, millis(*extra_ms));
+            injector.sleep(millis(*for_ms)).await;
+            servers.hurry_fetches(broker, millis(*extra_ms));
+        }
+        Fault::DuplicateDelivery { group, records } => servers.deliver_again(group, *records),
+        _ => unreachable!("only faults of brokers come here"),
+    }
 }
 
 async fn bend_clock(fault: &Fault, control: &Control, injector: &Process) {

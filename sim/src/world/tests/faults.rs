@@ -8,7 +8,7 @@ use backdate_engine::ports::host::Side;
 use backdate_reports::recording::{Event, EventKind};
 use smol_str::SmolStr;
 
-use super::super::faults::{Fault, inject};
+use super::super::faults::{Fault, Servers, inject};
 use super::super::{Control, Process, World};
 use super::{ask, at_ms, config, main, ms};
 
@@ -62,6 +62,84 @@ async fn client(process: Process, seen: Rc<RefCell<Seen>>) {
     }
 }
 
+/// Servers that write down what they are told.
+#[derive(Default)]
+struct Desk(RefCell<Vec<String>>);
+
+impl Desk {
+    fn note(&self, text: String) {
+        self.0.borrow_mut().push(text);
+    }
+}
+
+impl Servers for Desk {
+    fn kill_sessions(&self, process: &str) {
+        self.note(format!("kill {process}"));
+    }
+
+    fn move_coordinator(&self, group: &str) {
+        self.note(format!("move {group}"));
+    }
+
+    fn rebalance(&self, group: &str) {
+        self.note(format!("rebalance {group}"));
+    }
+
+    fn slow_fetches(&self, broker: &str, extra: Duration) {
+        self.note(format!("slow {broker} {extra:?}"));
+    }
+
+    fn hurry_fetches(&self, broker: &str, extra: Duration) {
+        self.note(format!("hurry {broker} {extra:?}"));
+    }
+
+    fn deliver_again(&self, group: &str, records: u64) {
+        self.note(format!("again {group} {records}"));
+    }
+}
+
+/// Faults of servers, and what these are told.
+fn of_servers() -> Vec<(Fault, &'static [&'static str])> {
+    vec![
+        (Fault::SessionKill { process: "client".into() }, &["kill client"]),
+        (Fault::CoordinatorMove { group: "g".into() }, &["move g"]),
+        (
+            Fault::RebalanceStorm { group: "g".into(), times: 2, every_ms: 300 },
+            &["rebalance g", "rebalance g"],
+        ),
+        (
+            Fault::SlowFetch { broker: "server".into(), extra_ms: 40, for_ms: 700 },
+            &["slow server 40ms", "hurry server 40ms"],
+        ),
+        (Fault::DuplicateDelivery { group: "g".into(), records: 7 }, &["again g 7"]),
+    ]
+}
+
+#[test]
+fn servers_are_told_of_their_faults_and_when_these_end() {
+    for (fault, told) in of_servers() {
+        let desk = Rc::new(Desk::default());
+        let ended = Rc::new(Cell::new(None));
+        async fn operate(
+            process: Process,
+            (control, fault, desk, ended): (Control, Fault, Rc<Desk>, Rc<Cell<Option<u64>>>),
+        ) {
+            inject(fault, control, process.clone(), desk).await;
+            ended.set(Some(process.now().0 / 1_000_000));
+        }
+        let mut world = super::world(3);
+        let control = world.control();
+        let context = (control.clone(), fault.clone(), desk.clone(), ended.clone());
+        control.add_process("operator", main(&context, operate));
+        world.run_until(at_ms(5_000));
+        assert_eq!(*desk.0.borrow(), told, "{fault:?}");
+        let lasts = u64::try_from(fault.lasts().as_millis()).expect("short");
+        assert_eq!(ended.get(), Some(lasts), "{fault:?}");
+        let whom = fault.group().or(fault.processes().first().copied());
+        assert_eq!(whom, Some(&fault.detail()));
+    }
+}
+
 /// A run of six seconds in which the fault begins after the first; the recorded fault events.
 fn suffer(fault: &Fault) -> (Seen, Vec<(u64, bool)>, u32) {
     let notes: Rc<RefCell<Vec<(u64, bool)>>> = Rc::default();
@@ -76,7 +154,7 @@ fn suffer(fault: &Fault) -> (Seen, Vec<(u64, bool)>, u32) {
     };
     async fn chaos(process: Process, (control, fault): (Control, Fault)) {
         process.sleep(ms(1_000)).await;
-        inject(fault, control, process, Rc::new(|_: &str| ())).await;
+        inject(fault, control, process, Rc::new(Desk::default())).await;
     }
     let seen = Rc::default();
     let mut world = World::new(config(1), Box::new(sink));
@@ -195,7 +273,8 @@ fn a_death_at_a_point_that_is_never_passed_does_not_happen() {
 
 #[test]
 fn faults_are_read_as_they_are_written_and_nothing_else() {
-    for fault in outages().into_iter().chain(nuisances()) {
+    let of_servers = of_servers().into_iter().map(|(fault, _)| fault);
+    for fault in outages().into_iter().chain(nuisances()).chain(of_servers) {
         let json = serde_json::to_string(&fault).expect("writes");
         assert!(json.starts_with(&format!("{{\"{}\"", fault.kind())), "{json}");
         assert_eq!(serde_json::from_str::<Fault>(&json).expect("reads"), fault);

@@ -1,0 +1,103 @@
+//! Whom a fault concerns, and how long it lasts.
+
+use std::time::Duration;
+
+use smol_str::SmolStr;
+
+use super::{Fault, millis};
+
+impl Fault {
+    /// Whom it concerns.
+    pub fn processes(&self) -> Vec<&SmolStr> {
+        match self {
+            Fault::Crash { process, .. }
+            | Fault::CrashAtPoint { process, .. }
+            | Fault::Pause { process, .. }
+            | Fault::RestartLoop { process, .. }
+            | Fault::ClockSkew { process, .. }
+            | Fault::ClockDrift { process, .. }
+            | Fault::ClockJump { process, .. }
+            | Fault::LatencySpike { process, .. }
+            | Fault::SessionKill { process } => vec![process],
+            Fault::SlowFetch { broker, .. } => vec![broker],
+            Fault::CoordinatorMove { .. }
+            | Fault::RebalanceStorm { .. }
+            | Fault::DuplicateDelivery { .. } => Vec::new(),
+            Fault::LinkDelay { a, b, .. }
+            | Fault::Flapping { a, b, .. }
+            | Fault::ConnectionReset { a, b } => vec![a, b],
+            Fault::Partition { a, b, .. } => a.iter().chain(b).collect(),
+            Fault::PartitionOneWay { from, to, .. } => from.iter().chain(to).collect(),
+        }
+    }
+
+    /// The group that it concerns.
+    pub fn group(&self) -> Option<&SmolStr> {
+        match self {
+            Fault::CoordinatorMove { group }
+            | Fault::RebalanceStorm { group, .. }
+            | Fault::DuplicateDelivery { group, .. } => Some(group),
+            _ => None,
+        }
+    }
+
+    /// Whom it concerns, in one line.
+    pub fn detail(&self) -> SmolStr {
+        let whom = self.processes().into_iter().chain(self.group());
+        SmolStr::from(whom.map(SmolStr::as_str).collect::<Vec<_>>().join(" "))
+    }
+
+    /// Changes all its waits.
+    pub fn hurry(&mut self, wait: impl Fn(u64) -> u64) {
+        let waits = match self {
+            Fault::Crash { down_ms, .. } => vec![down_ms],
+            Fault::CrashAtPoint { within_ms, down_ms, .. } => vec![within_ms, down_ms],
+            Fault::Pause { for_ms, .. }
+            | Fault::ClockSkew { for_ms, .. }
+            | Fault::ClockDrift { for_ms, .. }
+            | Fault::LinkDelay { for_ms, .. }
+            | Fault::LatencySpike { for_ms, .. }
+            | Fault::Partition { for_ms, .. }
+            | Fault::PartitionOneWay { for_ms, .. }
+            | Fault::SlowFetch { for_ms, .. } => vec![for_ms],
+            Fault::RestartLoop { up_ms, down_ms, .. } => vec![up_ms, down_ms],
+            Fault::ClockJump { every_ms, .. } | Fault::RebalanceStorm { every_ms, .. } => {
+                vec![every_ms]
+            }
+            Fault::Flapping { cut_ms, whole_ms, .. } => vec![cut_ms, whole_ms],
+            Fault::ConnectionReset { .. }
+            | Fault::SessionKill { .. }
+            | Fault::CoordinatorMove { .. }
+            | Fault::DuplicateDelivery { .. } => Vec::new(),
+        };
+        waits.into_iter().for_each(|ms| *ms = wait(*ms));
+    }
+
+    /// How long it lasts at most.
+    pub fn lasts(&self) -> Duration {
+        millis(match self {
+            Fault::Crash { down_ms, .. } => *down_ms,
+            Fault::CrashAtPoint { within_ms, down_ms, .. } => within_ms + down_ms,
+            Fault::Pause { for_ms, .. }
+            | Fault::ClockSkew { for_ms, .. }
+            | Fault::ClockDrift { for_ms, .. }
+            | Fault::LinkDelay { for_ms, .. }
+            | Fault::LatencySpike { for_ms, .. }
+            | Fault::Partition { for_ms, .. }
+            | Fault::PartitionOneWay { for_ms, .. }
+            | Fault::SlowFetch { for_ms, .. } => *for_ms,
+            Fault::RestartLoop { times, up_ms, down_ms, .. } => {
+                u64::from(*times) * (up_ms + down_ms)
+            }
+            Fault::ClockJump { times, every_ms, .. } => u64::from(*times) * 2 * every_ms,
+            Fault::RebalanceStorm { times, every_ms, .. } => u64::from(*times) * every_ms,
+            Fault::Flapping { times, cut_ms, whole_ms, .. } => {
+                u64::from(*times) * (cut_ms + whole_ms)
+            }
+            Fault::ConnectionReset { .. }
+            | Fault::SessionKill { .. }
+            | Fault::CoordinatorMove { .. }
+            | Fault::DuplicateDelivery { .. } => 0,
+        })
+    }
+}
