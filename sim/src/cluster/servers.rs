@@ -14,6 +14,10 @@ impl Servers for Cluster {
         self.kafka.control().move_coordinator(group);
     }
 
+    fn move_leaders(&self, broker: &str) {
+        self.kafka.control().move_leaders(broker);
+    }
+
     fn rebalance(&self, group: &str) {
         // A coordinator that is down has no members to call.
         self.kafka.control().rebalance(group);

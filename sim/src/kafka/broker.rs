@@ -1,29 +1,37 @@
 //! A broker process: connections, service times and waits around the synchronous state machines.
 //!
-//! It decides nothing itself: appends are `log.rs`, groups are `group.rs`, who leads and coordinates
-//! is `controller.rs`. A request occupies one of the broker's workers for its service time and takes
-//! effect at the end of it; a fetch that waits for data (`fetch.max.wait.ms`) occupies none, like
-//! Kafka's purgatory.
+//! It decides nothing itself: appends are `log.rs`, groups are `group.rs`, who leads and who
+//! coordinates is `controller.rs`. A request occupies one of the broker's workers for its service
+//! time and takes effect at the end of it; a fetch that waits for data (`fetch.max.wait.ms`)
+//! occupies none, like Kafka's purgatory.
 //!
 //! # Invariants
-//! - A produce is answered after its records are on the disk and in the recording.
+//! - A produce is answered after its records are on the disks of all that are in sync, and in the
+//!   recording.
 //! - The requests of a connection are answered in order.
 
+mod bells;
+mod duty;
 mod fetching;
+mod following;
 mod groups;
+mod leading;
+mod producing;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::Duration;
 
-use backdate_reports::recording::{EventKind, SimTime};
+use backdate_reports::recording::SimTime;
 use smol_str::SmolStr;
+
+use bells::Bells;
+use leading::Lead;
 
 use super::control::Cluster;
 use super::group::{Group, Ticket};
-use super::log::Verdict;
-use super::wire::{Batch, GroupResponse, Produced, ProducerId, Request, Response, decode, encode};
+use super::wire::{GroupResponse, Request, Response, decode, encode};
 use super::{PORT, Place, millis};
 use crate::world::sync::{Notify, Workers};
 use crate::world::{Connection, Process};
@@ -32,6 +40,7 @@ use crate::world::{Connection, Process};
 pub(super) async fn main(process: Process, id: u32, cluster: Cluster) {
     let broker = Rc::new(Broker::new(process.clone(), id, cluster));
     broker.cluster.control.register(id, Rc::downgrade(&broker));
+    broker.take_up_duty();
     let listener = process.listen(PORT).await;
     let mut listener = listener.expect("nobody else listens on the port of a broker");
     let ticker = broker.clone();
@@ -48,10 +57,16 @@ pub(super) struct Broker {
     id: u32,
     cluster: Cluster,
     workers: Workers,
-    groups: RefCell<BTreeMap<SmolStr, Group>>,
+    /// By name, with how often the coordinator had changed when it was loaded.
+    groups: RefCell<BTreeMap<SmolStr, (u32, Group)>>,
     tickets: Cell<Ticket>,
     waiting: RefCell<BTreeMap<Ticket, Rc<Waiting>>>,
-    fetches: RefCell<BTreeMap<Place, Vec<Weak<Notify>>>>,
+    /// Consumers that wait for a higher watermark, and producers.
+    fetches: Bells,
+    /// Followers that wait for records.
+    followers: Bells,
+    /// How far the followers of the partitions are that it leads.
+    leads: RefCell<BTreeMap<Place, Lead>>,
     /// Rings when a group's deadline came nearer than the one that is slept for.
     bell: Notify,
     alarm: Cell<Option<SimTime>>,
@@ -75,21 +90,12 @@ impl Broker {
             groups: RefCell::default(),
             tickets: Cell::new(0),
             waiting: RefCell::default(),
-            fetches: RefCell::default(),
+            fetches: Bells::default(),
+            followers: Bells::default(),
+            leads: RefCell::default(),
             bell: Notify::default(),
             alarm: Cell::new(None),
         }
-    }
-
-    /// Appends a stored record once more; false if there is none.
-    pub(super) fn duplicate(&self, place: Place, offset: u64) -> bool {
-        let copied = self.cluster.disk.with_log(place, |log| log.duplicate(offset));
-        let Some(record) = copied.flatten() else {
-            return false;
-        };
-        self.process.record(EventKind::Appended(record));
-        self.wake(place);
-        true
     }
 
     async fn serve(&self, mut connection: Connection) {
@@ -109,7 +115,7 @@ impl Broker {
             }
             Request::Produce(by, batches) => {
                 self.work(batches.iter().map(|batch| batch.records.len()).sum()).await;
-                encode(&self.produce(by, &batches))
+                encode(&self.produce(by, &batches).await)
             }
             Request::Fetch { wait_ms, records_max, from } => {
                 let max = usize::try_from(records_max).expect("a batch fits in memory");
@@ -126,7 +132,21 @@ impl Broker {
             }
             Request::FindCoordinator(group) => {
                 self.work(0).await;
-                encode(&Response::Coordinator(self.cluster.controller.coordinator_of(&group)))
+                let (coordinator, _) = self.cluster.controller.coordinator_of(&group);
+                encode(&Response::Coordinator(coordinator))
+            }
+            Request::Leaders(places) => {
+                self.work(0).await;
+                let leaders = places.into_iter().map(|p| self.cluster.controller.leader_of(p));
+                encode(&Response::Leaders(leaders.collect()))
+            }
+            Request::Replicate { follower, broker_epoch, wait_ms, from } => {
+                self.work(0).await;
+                // A request may outlive the follower that has sent it.
+                if self.cluster.controller.is_present(follower, broker_epoch) {
+                    from.iter().for_each(|position| self.note_progress(follower, position));
+                }
+                self.replicate(millis(wait_ms), &from).await
             }
             Request::Group(group, request) => {
                 self.work(0).await;
@@ -148,39 +168,7 @@ impl Broker {
         }
     }
 
-    fn open_producer(&self, current: Option<ProducerId>) -> ProducerId {
-        match current {
-            Some(ProducerId { id, epoch }) => ProducerId { id, epoch: epoch + 1 },
-            None => ProducerId { id: self.cluster.disk.next_producer(), epoch: 0 },
-        }
-    }
-
-    fn produce(&self, by: ProducerId, batches: &[Batch<'_>]) -> Response<'static> {
-        let mut verdicts = Vec::with_capacity(batches.len());
-        for batch in batches {
-            let place = (batch.topic, batch.partition);
-            if !self.leads(place) {
-                return Response::Unsupported("leaders that move".into());
-            }
-            let appended = self.cluster.disk.with_log(place, |log| {
-                let before = log.records.len();
-                let verdict = log.append(place, by, batch);
-                (verdict, log.records[before..].to_vec())
-            });
-            let (verdict, records) = appended.expect("its leader has the partition");
-            for record in records {
-                self.process.record(EventKind::Appended(record));
-            }
-            self.wake(place);
-            verdicts.push(match verdict {
-                Verdict::Appended | Verdict::Duplicate => Produced::Done,
-                Verdict::StaleEpoch | Verdict::OutOfOrder => Produced::Refused,
-            });
-        }
-        Response::Produced(verdicts)
-    }
-
     fn leads(&self, place: Place) -> bool {
-        self.cluster.spec.leader_of(place.0, place.1) == self.id
+        self.cluster.controller.leader_of(place) == Some(self.id)
     }
 }

@@ -1,7 +1,7 @@
 //! The engine's log port on the simulated brokers.
 //!
-//! A client knows the shape of the cluster beforehand, so that there are no metadata requests. Each
-//! consumer and each producer has its own connections, as in Kafka's clients.
+//! A client knows the shape of the cluster beforehand. Each consumer and each producer has its own
+//! connections, and its own belief about leaders, as in Kafka's clients.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -31,6 +31,11 @@ impl Client {
         let mut spec = super::ClusterSpec::clone(&self.spec);
         spec.timings = timings;
         Self::new(self.process.clone(), Rc::new(spec))
+    }
+
+    /// Whether another broker may come to lead a partition.
+    pub(super) fn is_replicated(&self) -> bool {
+        self.spec.replication > 1
     }
 
     pub(super) fn request_timeout(&self) -> Duration {

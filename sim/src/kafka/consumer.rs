@@ -22,13 +22,21 @@ use smol_str::SmolStr;
 use super::client::Client;
 use super::coordinator::Coordinator;
 use super::link::Link;
-use super::wire::{Fetched, Request, Response, decode, encode};
-use super::{Place, fair_shares, millis};
-use crate::world::Process;
+use super::metadata::{self, Leaders, Metadata};
+use super::wire::{FetchError, Fetched, Request, Response, decode, encode};
+use super::{OffsetReset, Place, fair_shares, millis};
 use crate::world::sync::timeout;
 
 type Joining = Pin<Box<dyn Future<Output = Result<Vec<Position>, LogError>>>>;
-type Fetching = Pin<Box<dyn Future<Output = (Link, Result<Bytes, LogError>)>>>;
+type Fetching = Pin<Box<dyn Future<Output = Fetch>>>;
+
+/// What a fetch has come to.
+struct Fetch {
+    link: Link,
+    answer: Result<Bytes, LogError>,
+    /// Who leads what, if the broker does not any more.
+    leaders: Leaders,
+}
 
 /// A consumer.
 pub struct Consumer {
@@ -38,6 +46,7 @@ pub struct Consumer {
     joins_failed: u32,
     feeds: BTreeMap<u32, Feed>,
     lanes: BTreeMap<Place, Lane>,
+    metadata: Metadata,
     /// Counts up; says which partition comes first.
     turn: usize,
 }
@@ -56,12 +65,14 @@ struct Lane {
     buffer: VecDeque<Record>,
     /// Whether it is left alone for now.
     is_paused: bool,
+    /// Whether its position is nowhere, and no policy says where to begin.
+    is_lost: bool,
 }
 
 /// What a poll has waited for.
 enum News {
     Joined(Result<Vec<Position>, LogError>),
-    Fetched(u32, Link, Result<Bytes, LogError>),
+    Fetched(u32, Fetch),
     Standing,
 }
 
@@ -74,6 +85,7 @@ impl Consumer {
             joins_failed: 0,
             feeds: BTreeMap::new(),
             lanes: BTreeMap::new(),
+            metadata: Metadata::default(),
             turn: 0,
         }
     }
@@ -106,8 +118,10 @@ impl Consumer {
     fn fetch_what_is_missing(&mut self, max: usize) {
         let spec = &self.client.spec;
         let mut wanted: BTreeMap<u32, (usize, Vec<Position>)> = BTreeMap::new();
-        for (&(topic, partition), lane) in self.lanes.iter().filter(|(_, lane)| !lane.is_paused) {
-            let broker = wanted.entry(spec.leader_of(topic, partition)).or_default();
+        let read = self.lanes.iter().filter(|(_, lane)| !lane.is_paused && !lane.is_lost);
+        for (&(topic, partition), lane) in read {
+            let leader = self.metadata.leader_of(&self.client, (topic, partition));
+            let broker = wanted.entry(leader).or_default();
             broker.0 += lane.buffer.len();
             broker.1.push(Position { topic, partition, next_offset: lane.next });
         }
@@ -128,8 +142,7 @@ impl Consumer {
                         failures => spec.timings.backoff(failures),
                     };
                     let patience = millis(wait_ms) + self.client.request_timeout();
-                    let frame = encode(&request);
-                    let fetching = fetch(process.clone(), link, frame, pause, patience);
+                    let fetching = fetch(self.client.clone(), link, request, pause, patience);
                     Feed::Busy { fetching: Box::pin(fetching), failures }
                 }
                 feed => feed,
@@ -160,9 +173,38 @@ impl Consumer {
                 slices.into_iter().for_each(|slice| self.buffer(&slice));
                 Ok(())
             }
+            Response::FetchedInPart(slices, errors) => {
+                slices.into_iter().for_each(|slice| self.buffer(&slice));
+                errors.into_iter().try_for_each(|(place, error)| self.recover(place, error))
+            }
             Response::Unsupported(what) => Err(LogError::Unsupported(what)),
             other => Err(LogError::Unsupported(format!("{other:?} to a fetch"))),
         }
+    }
+
+    /// Begins anew where `auto.offset.reset` says, if the position is not in the log any more.
+    fn recover(&mut self, place: Place, error: FetchError) -> Result<(), LogError> {
+        let (FetchError::OutOfRange { start, end }, Some(lane)) =
+            (error, self.lanes.get_mut(&place))
+        else {
+            return Ok(());
+        };
+        if !lane.buffer.is_empty() || (start..=end).contains(&lane.next) {
+            return Ok(());
+        }
+        match self.client.spec.offset_reset {
+            OffsetReset::Earliest => lane.next = start,
+            OffsetReset::Latest => lane.next = end,
+            OffsetReset::None => {
+                lane.is_lost = true;
+                let (topic, partition) = place;
+                return Err(LogError::Unreadable(format!(
+                    "{topic}[{partition}] has no record at the position of this group, and no \
+                     policy says where to begin: seek to one from {start} to {end}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Keeps a slice, unless the partition is gone or is read elsewhere by now.
@@ -197,6 +239,7 @@ impl Consumer {
                     next: position.next_offset,
                     buffer: VecDeque::new(),
                     is_paused: false,
+                    is_lost: false,
                 };
                 let place = |position: &Position| (position.topic, position.partition);
                 self.lanes = positions.into_iter().map(|p| (place(&p), lane(p))).collect();
@@ -206,12 +249,14 @@ impl Consumer {
                 self.joins_failed += 1;
                 if error.is_retriable() { Ok(()) } else { Err(error) }
             }
-            News::Fetched(broker, link, answer) => {
-                let failures = match (&answer, self.feeds.get(&broker)) {
-                    (Err(_), Some(Feed::Busy { failures, .. })) => failures + 1,
+            News::Fetched(broker, Fetch { link, answer, leaders }) => {
+                let has_failed = answer.is_err() || !leaders.is_empty();
+                let failures = match self.feeds.get(&broker) {
+                    Some(Feed::Busy { failures, .. }) if has_failed => failures + 1,
                     _ => 0,
                 };
                 self.feeds.insert(broker, Feed::Idle { link, failures });
+                self.metadata.learn(leaders);
                 match answer {
                     Ok(answer) => self.take_in(&answer),
                     Err(error) if error.is_retriable() => Ok(()),
@@ -257,6 +302,7 @@ impl LogConsumer for Consumer {
         if let Some(lane) = lane.filter(|lane| lane.next != position.next_offset) {
             lane.next = position.next_offset;
             lane.buffer.clear();
+            lane.is_lost = false;
         }
     }
 
@@ -298,9 +344,9 @@ async fn next_news(
         }
         for (&broker, feed) in feeds.iter_mut() {
             if let Feed::Busy { fetching, .. } = feed
-                && let Poll::Ready((link, answer)) = fetching.as_mut().poll(context)
+                && let Poll::Ready(fetch) = fetching.as_mut().poll(context)
             {
-                return Poll::Ready(News::Fetched(broker, link, answer));
+                return Poll::Ready(News::Fetched(broker, fetch));
             }
         }
         bell.as_mut().poll(context).map(|()| News::Standing)
@@ -309,15 +355,31 @@ async fn next_news(
 }
 
 async fn fetch(
-    process: Process,
+    client: Client,
     mut link: Link,
-    frame: Vec<u8>,
+    request: Request<'static>,
     pause: Duration,
     patience: Duration,
-) -> (Link, Result<Bytes, LogError>) {
+) -> Fetch {
     if !pause.is_zero() {
-        process.sleep(pause).await;
+        client.process.sleep(pause).await;
     }
-    let answer = link.call(&frame, patience).await;
-    (link, answer)
+    let answer = link.call(&encode(&request), patience).await;
+    let is_led = match &answer {
+        Err(_) => !client.is_replicated(),
+        Ok(answer) => match decode(answer) {
+            Response::FetchedInPart(_, errors) => {
+                errors.iter().all(|(_, error)| *error != FetchError::NotLeader)
+            }
+            _ => true,
+        },
+    };
+    let leaders = match request {
+        Request::Fetch { from, .. } if !is_led => {
+            let places = from.iter().map(|position| (position.topic, position.partition));
+            metadata::leaders(&client, link.broker(), places.collect()).await
+        }
+        _ => Vec::new(),
+    };
+    Fetch { link, answer, leaders }
 }

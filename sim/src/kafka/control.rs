@@ -6,7 +6,8 @@
 //! - late duplicates: a record that was appended before is appended again behind newer ones;
 //! - slow fetches;
 //! - a rebalance of a group at any moment;
-//! - another coordinator, which knows nobody.
+//! - another coordinator, which knows nobody;
+//! - other leaders.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -41,7 +42,7 @@ impl Cluster {
         let spec = Rc::new(spec);
         let controller = Controller::new(spec.clone());
         Self {
-            disk: Disk::new(spec.clone()),
+            disk: Disk::new(spec.clone(), controller.clone()),
             controller: controller.clone(),
             control: BrokerControl {
                 spec: spec.clone(),
@@ -73,6 +74,16 @@ impl Cluster {
         &self.disk
     }
 
+    /// The broker that leads a partition now, from 1.
+    pub fn leader_of(&self, topic: Topic, partition: u32) -> Option<u32> {
+        self.controller.leader_of((topic, partition))
+    }
+
+    /// The broker that coordinates a group now, from 1.
+    pub fn coordinator_of(&self, group: &str) -> u32 {
+        self.controller.coordinator_of(group).0
+    }
+
     /// What can be broken.
     pub fn control(&self) -> &BrokerControl {
         &self.control
@@ -98,7 +109,8 @@ impl BrokerControl {
     /// Appends a stored record again at the end of its partition, as the late retry of a cut-off
     /// producer would. False if its broker is down or there is no such record.
     pub fn duplicate(&self, topic: Topic, partition: u32, offset: u64) -> bool {
-        let leader = self.running(self.spec.leader_of(topic, partition));
+        let leader = self.controller.leader_of((topic, partition));
+        let leader = leader.and_then(|leader| self.running(leader));
         leader.is_some_and(|broker| broker.duplicate((topic, partition), offset))
     }
 
@@ -121,17 +133,33 @@ impl BrokerControl {
     /// Lets the next broker coordinate a group; the only one forgets it and loads it anew. What the
     /// group has committed moves with it, who its members are does not.
     pub fn move_coordinator(&self, group: &str) {
-        let before = self.controller.coordinator_of(group);
+        let (before, _) = self.controller.coordinator_of(group);
         self.controller.move_coordinator(group);
         if let Some(broker) = self.running(before) {
             broker.resign(group);
         }
     }
 
+    /// Takes the leadership of all partitions from a broker of which somebody else is in sync, as
+    /// its controlled shutdown does.
+    pub fn move_leaders(&self, broker: &str) {
+        if let Some(id) = self.number(broker) {
+            self.controller.move_leaders(id);
+        }
+    }
+
+    /// Deletes the records of a partition below an offset (`DeleteRecords`, KIP-107), as far as
+    /// they are acknowledged. False if its broker is down.
+    pub fn delete_records(&self, topic: Topic, partition: u32, before: u64) -> bool {
+        let leader = self.controller.leader_of((topic, partition));
+        let leader = leader.and_then(|leader| self.running(leader));
+        leader.is_some_and(|broker| broker.delete_records((topic, partition), before))
+    }
+
     /// Makes all members of a group join again. False if its coordinator is down or does not know
     /// the group.
     pub fn rebalance(&self, group: &str) -> bool {
-        let coordinator = self.running(self.controller.coordinator_of(group));
+        let coordinator = self.running(self.controller.coordinator_of(group).0);
         coordinator.is_some_and(|broker| broker.rebalance(group))
     }
 

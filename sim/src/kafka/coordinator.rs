@@ -23,7 +23,7 @@ use super::assignor::assign;
 use super::client::Client;
 use super::link::Link;
 use super::wire::{GroupRequest, GroupResponse, Join, Request, Response, decode, encode};
-use super::{Place, millis};
+use super::{OffsetReset, Place, millis};
 use crate::world::sync::{Notify, Workers};
 
 /// What a coordinator may need beyond the rebalance timeout to answer a join (KAFKA-7610).
@@ -171,17 +171,22 @@ impl Coordinator {
         }
     }
 
-    /// Where to go on: after what the group has committed, else at the start.
+    /// Where to go on: after what the group has committed, else nowhere in particular, which is
+    /// before the first record or behind the last one.
     async fn committed(&self, places: Vec<Place>) -> Result<Vec<Position>, LogError> {
         let request = Request::Committed { group: self.group.clone(), of: places.clone() };
         let answer = self.exchange(&encode(&request), self.client.request_timeout()).await?;
         let Response::Committed(offsets) = decode(&answer) else {
             return Err(LogError::Unsupported(format!("{:?}", decode::<Response<'_>>(&answer))));
         };
+        let nowhere = match self.client.spec.offset_reset {
+            OffsetReset::Earliest => 0,
+            OffsetReset::Latest | OffsetReset::None => u64::MAX,
+        };
         let position = |((topic, partition), offset): (Place, Option<u64>)| Position {
             topic,
             partition,
-            next_offset: offset.unwrap_or(0),
+            next_offset: offset.unwrap_or(nowhere),
         };
         Ok(places.into_iter().zip(offsets).map(position).collect())
     }

@@ -5,10 +5,16 @@
 //! them over its network. Decisions are synchronous state machines (`log.rs`, `group.rs`); the
 //! asynchronous shell around them is `broker.rs`.
 //!
+//! Partitions have replicas (`replication.factor`), of which those in sync have all that is
+//! acknowledged (`acks=all`); consumers read up to the high watermark. A leader that dies is
+//! replaced from those in sync, never from others. What is acknowledged survives every crash: of a
+//! partition with one replica everything is on disk at once, of one with several a crash may take
+//! what was neither flushed nor acknowledged. Retention deletes by age and size; a consumer whose
+//! position was deleted begins anew where `auto.offset.reset` says.
+//!
 //! Not modelled, and answered by a loud [`LogError::Unsupported`] where it could be asked for:
-//! replicas with ISR and acks, leader changes, retention, offset reset, transactions, cooperative
-//! rebalance, static membership. Every acknowledged record is on the disk of its broker at once, so
-//! a crash of a broker makes partitions unavailable but loses nothing.
+//! transactions, compaction, cooperative rebalance, static membership, other acks than all, unclean
+//! elections, a controller that is cut off.
 //!
 //! # Invariants
 //! - Offsets of a partition count from 0 without gaps.
@@ -37,6 +43,7 @@ mod disk;
 mod group;
 mod link;
 mod log;
+mod metadata;
 mod producer;
 #[cfg(test)]
 mod tests;
@@ -61,10 +68,33 @@ pub struct ClusterSpec {
     pub partitions_default: u32,
     /// Partitions by topic; at least 1 each.
     pub partitions: BTreeMap<Topic, u32>,
+    /// Replicas of each partition (`replication.factor`); at least 1, at most one per broker.
+    pub replication: u32,
+    /// Replicas in sync without which nothing is appended (`min.insync.replicas`).
+    pub min_insync: u32,
+    /// How long records are kept (`retention.ms`); for ever, if it does not say.
+    pub retention_ms: Option<u64>,
+    /// How many bytes of a partition are kept (`retention.bytes`).
+    pub retention_bytes: Option<u64>,
+    /// Where a consumer begins whose position is not there.
+    pub offset_reset: OffsetReset,
     /// Service times.
     pub profile: Profile,
     /// Waits and timeouts.
     pub timings: Timings,
+}
+
+/// Where a consumer begins whose position was deleted, or never was (`auto.offset.reset`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OffsetReset {
+    /// At the first record that is there.
+    #[default]
+    Earliest,
+    /// After the last one.
+    Latest,
+    /// Nowhere: it cannot read the partition, and says so.
+    None,
 }
 
 /// Service times of a broker.
@@ -101,6 +131,14 @@ pub struct Timings {
     pub retry_max_ms: u64,
     /// `group.initial.rebalance.delay.ms`: how long an empty group waits for more members.
     pub initial_rebalance_ms: u64,
+    /// `broker.heartbeat.interval.ms`; also how often a broker looks after its replicas.
+    pub broker_heartbeat_ms: u64,
+    /// `broker.session.timeout.ms`: how long the controller waits for a broker.
+    pub broker_session_ms: u64,
+    /// `replica.lag.time.max.ms`: how long a follower in sync may be behind.
+    pub replica_lag_ms: u64,
+    /// How long what is written may be lost with its broker: the system's write-back.
+    pub flush_ms: u64,
 }
 
 impl Default for ClusterSpec {
@@ -109,6 +147,11 @@ impl Default for ClusterSpec {
             brokers: 1,
             partitions_default: 4,
             partitions: BTreeMap::new(),
+            replication: 1,
+            min_insync: 1,
+            retention_ms: None,
+            retention_bytes: None,
+            offset_reset: OffsetReset::default(),
             profile: Profile::default(),
             timings: Timings::default(),
         }
@@ -123,8 +166,9 @@ impl Default for Profile {
 }
 
 impl Default for Timings {
-    /// Kafka's own defaults are ten times the waits here in places (45 s, 300 s, 120 s, 3 s):
-    /// shorter ones make a run of a minute meet every timeout.
+    /// Kafka's own defaults are ten times the waits here in places (45 s, 300 s, 120 s, 3 s; 9 s of
+    /// a broker's session, 30 s of a follower's lag): shorter ones make a run of a minute meet
+    /// every timeout.
     fn default() -> Self {
         Self {
             fetch_wait_ms: 500,
@@ -136,6 +180,10 @@ impl Default for Timings {
             retry_min_ms: 100,
             retry_max_ms: 1_000,
             initial_rebalance_ms: 300,
+            broker_heartbeat_ms: 200,
+            broker_session_ms: 2_000,
+            replica_lag_ms: 3_000,
+            flush_ms: 1_000,
         }
     }
 }
@@ -163,7 +211,7 @@ impl ClusterSpec {
         u32::try_from(hash).expect("a remainder of a u32 fits")
     }
 
-    /// The broker that leads a partition, from 1.
+    /// The broker that leads a partition at first, from 1.
     pub fn leader_of(&self, topic: Topic, partition: u32) -> u32 {
         (topic as u32 + partition) % self.brokers + 1
     }
@@ -172,6 +220,24 @@ impl ClusterSpec {
     pub fn coordinator_of(&self, group: &str) -> u32 {
         let hash = xxh3_64(group.as_bytes()) % u64::from(self.brokers);
         u32::try_from(hash).expect("a remainder of a u32 fits") + 1
+    }
+
+    /// The brokers that have a partition, the one that leads it at first before the others.
+    pub fn replicas_of(&self, topic: Topic, partition: u32) -> Vec<u32> {
+        self.ring(self.leader_of(topic, partition))
+    }
+
+    /// The brokers that may coordinate a group.
+    fn coordinators_of(&self, group: &str) -> Vec<u32> {
+        self.ring(self.coordinator_of(group))
+    }
+
+    fn ring(&self, broker: u32) -> Vec<u32> {
+        (0..self.replication).map(|step| (broker - 1 + step) % self.brokers + 1).collect()
+    }
+
+    fn retains(&self) -> bool {
+        self.retention_ms.is_some() || self.retention_bytes.is_some()
     }
 
     /// The name of a broker's process.
@@ -188,12 +254,23 @@ impl ClusterSpec {
             () if self.partitions_default == 0 || no_partitions => {
                 Some("partitions must be at least 1")
             }
+            () if self.replication == 0 || self.replication > self.brokers => {
+                Some("replication must be at least 1 and at most the brokers")
+            }
+            () if self.min_insync == 0 || self.min_insync > self.replication => {
+                Some("min_insync must be at least 1 and at most the replicas")
+            }
             () if self.profile.workers == 0 => Some("workers must be at least 1"),
             () if timings.fetch_wait_ms == 0 => Some("fetch_wait_ms must be at least 1"),
             () if timings.max_poll_ms <= timings.fetch_wait_ms => {
                 Some("max_poll_ms must be above fetch_wait_ms")
             }
             () if timings.retry_min_ms == 0 => Some("retry_min_ms must be at least 1"),
+            () if timings.broker_heartbeat_ms == 0
+                || timings.broker_heartbeat_ms >= timings.broker_session_ms =>
+            {
+                Some("broker_heartbeat_ms must be at least 1 and below broker_session_ms")
+            }
             () if timings.heartbeat_ms == 0 || timings.heartbeat_ms >= timings.session_ms => {
                 Some("heartbeat_ms must be at least 1 and below session_ms")
             }

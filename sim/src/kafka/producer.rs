@@ -17,6 +17,7 @@ use futures_util::future::join_all;
 use super::Place;
 use super::client::Client;
 use super::link::Link;
+use super::metadata::{self, Metadata};
 use super::millis;
 use super::wire::{Batch, Payload, Produced, ProducerId, Request, Response, decode, encode};
 
@@ -30,6 +31,7 @@ pub struct Producer {
     /// The next sequence, by partition.
     sequences: BTreeMap<Place, u64>,
     links: BTreeMap<u32, Link>,
+    metadata: Metadata,
     /// Whether the outcome of the last send is unknown.
     is_lost: bool,
 }
@@ -41,6 +43,7 @@ impl Producer {
             id: None,
             sequences: BTreeMap::new(),
             links: BTreeMap::new(),
+            metadata: Metadata::default(),
             is_lost: false,
         }
     }
@@ -83,8 +86,8 @@ impl Producer {
         kept.unwrap_or_else(|| Link::new(self.client.process.clone(), broker))
     }
 
-    /// Requests by broker, in order.
-    fn requests(&mut self, id: ProducerId, records: &[NewRecord]) -> BTreeMap<u32, Vec<Vec<u8>>> {
+    /// Batches by broker and request, in order.
+    fn requests<'a>(&mut self, records: &'a [NewRecord]) -> BTreeMap<u32, Vec<Vec<Batch<'a>>>> {
         let mut by_place: BTreeMap<Place, Vec<&NewRecord>> = BTreeMap::new();
         for record in records {
             let partition = self.client.spec.partition_of(record.topic, &record.key);
@@ -93,14 +96,50 @@ impl Producer {
         let mut requests: BTreeMap<u32, Requests<'_>> = BTreeMap::new();
         for (place, records) in by_place {
             let sequence = self.sequences.entry(place).or_default();
-            let broker = self.client.spec.leader_of(place.0, place.1);
+            let broker = self.metadata.leader_of(&self.client, place);
             let requests = requests.entry(broker).or_default();
             for record in records {
-                requests.push(id, place, *sequence, record);
+                requests.push(place, *sequence, record);
                 *sequence += 1;
             }
         }
-        requests.into_iter().map(|(broker, requests)| (broker, requests.finish(id))).collect()
+        requests.into_iter().map(|(broker, requests)| (broker, requests.finish())).collect()
+    }
+
+    /// Sends requests to all brokers at the same time; the batches that are to be sent again, if
+    /// their leaders have moved, and a broker that did not take one.
+    async fn round<'a>(
+        &mut self,
+        id: ProducerId,
+        requests: BTreeMap<u32, Vec<Vec<Batch<'a>>>>,
+        deadline: SimTime,
+    ) -> Result<Option<(u32, Vec<Batch<'a>>)>, LogError> {
+        let mut sends = Vec::new();
+        for (broker, requests) in requests {
+            let link = self.link(broker);
+            sends.push(deliver(self.client.clone(), id, broker, link, requests, deadline));
+        }
+        let (mut outcome, mut left) = (Ok(()), None);
+        for (broker, link, delivered) in join_all(sends).await {
+            self.links.insert(broker, link);
+            match delivered {
+                Ok(again) if again.is_empty() => {}
+                Ok(again) => left.get_or_insert((broker, Vec::new())).1.extend(again),
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        outcome.map(|()| left)
+    }
+
+    /// Batches of the last round, each to the leader that it has now; whole, as they were before,
+    /// because a broker knows them by their sequences.
+    fn again<'a>(&self, batches: Vec<Batch<'a>>) -> BTreeMap<u32, Vec<Vec<Batch<'a>>>> {
+        let mut requests: BTreeMap<u32, Vec<Vec<Batch<'a>>>> = BTreeMap::new();
+        for batch in batches {
+            let broker = self.metadata.leader_of(&self.client, (batch.topic, batch.partition));
+            requests.entry(broker).or_default().push(vec![batch]);
+        }
+        requests
     }
 }
 
@@ -116,16 +155,23 @@ impl LogProducer for Producer {
         let deadline = self.deadline();
         // Stays so if this call is dropped half-way.
         self.is_lost = true;
-        let mut sends = Vec::new();
-        for (broker, frames) in self.requests(id, &records) {
-            let link = self.link(broker);
-            sends.push(deliver(self.client.clone(), broker, link, frames, deadline));
-        }
-        let mut outcome = Ok(());
-        for (broker, link, delivered) in join_all(sends).await {
-            self.links.insert(broker, link);
-            outcome = outcome.and(delivered);
-        }
+        let mut requests = self.requests(&records);
+        let mut failures = 0;
+        let outcome = loop {
+            let (failed, left) = match self.round(id, requests, deadline).await {
+                Ok(Some(left)) => left,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            };
+            failures += 1;
+            let moves = LogError::Disconnected("the leader of a partition moves".into());
+            if let Err(error) = self.client.pause(failures, deadline, moves).await {
+                break Err(error);
+            }
+            let places = left.iter().map(|batch| (batch.topic, batch.partition)).collect();
+            self.metadata.learn(metadata::leaders(&self.client, failed, places).await);
+            requests = self.again(left);
+        };
         self.is_lost = outcome.is_err();
         outcome
     }
@@ -134,16 +180,16 @@ impl LogProducer for Producer {
 /// Requests to one broker under construction.
 #[derive(Default)]
 struct Requests<'a> {
-    done: Vec<Vec<u8>>,
+    done: Vec<Vec<Batch<'a>>>,
     batches: Vec<Batch<'a>>,
     bytes: usize,
 }
 
 impl<'a> Requests<'a> {
-    fn push(&mut self, by: ProducerId, place: Place, sequence: u64, record: &'a NewRecord) {
+    fn push(&mut self, place: Place, sequence: u64, record: &'a NewRecord) {
         let bytes = record.key.len() + record.value.len();
         if self.bytes + bytes > REQUEST_BYTES && self.bytes > 0 {
-            self.cut(by);
+            self.cut();
         }
         self.bytes += bytes;
         let payload = Payload {
@@ -163,49 +209,72 @@ impl<'a> Requests<'a> {
         }
     }
 
-    fn cut(&mut self, by: ProducerId) {
-        let batches = std::mem::take(&mut self.batches);
-        self.done.push(encode(&Request::Produce(by, batches)));
+    fn cut(&mut self) {
+        self.done.push(std::mem::take(&mut self.batches));
         self.bytes = 0;
     }
 
-    fn finish(mut self, by: ProducerId) -> Vec<Vec<u8>> {
-        self.cut(by);
+    fn finish(mut self) -> Vec<Vec<Batch<'a>>> {
+        self.cut();
         self.done
     }
 }
 
-async fn deliver(
+/// Sends one request after the other; the batches that are to be sent again, in order. After a
+/// batch that is not acknowledged nothing more is sent, so that none overtakes it.
+async fn deliver<'a>(
     client: Client,
+    by: ProducerId,
     broker: u32,
     mut link: Link,
-    frames: Vec<Vec<u8>>,
+    requests: Vec<Vec<Batch<'a>>>,
     deadline: SimTime,
-) -> (u32, Link, Result<(), LogError>) {
-    for frame in frames {
-        let outcome = match insist(&client, &mut link, &frame, deadline).await {
+) -> (u32, Link, Result<Vec<Batch<'a>>, LogError>) {
+    let mut left = Vec::new();
+    for batches in requests {
+        if !left.is_empty() {
+            left.extend(batches);
+            continue;
+        }
+        let request = Request::Produce(by, batches);
+        let frame = encode(&request);
+        let Request::Produce(_, batches) = request else {
+            unreachable!("it was made a moment ago");
+        };
+        let verdicts = match insist(&client, &mut link, &frame, deadline).await {
             Ok(answer) => judge(&answer),
+            // Somebody else may lead by now, and has what was replicated.
+            Err(LogError::Disconnected(_)) if client.is_replicated() => {
+                left.extend(batches);
+                continue;
+            }
             Err(error) => Err(error),
         };
-        if outcome.is_err() {
-            return (broker, link, outcome);
+        match verdicts {
+            Ok(verdicts) => {
+                let verdicts = batches.into_iter().zip(verdicts);
+                let again = verdicts.filter(|(_, verdict)| *verdict != Produced::Done);
+                left.extend(again.map(|(batch, _)| batch));
+            }
+            Err(error) => return (broker, link, Err(error)),
         }
     }
-    (broker, link, Ok(()))
+    (broker, link, Ok(left))
 }
 
-fn judge(answer: &[u8]) -> Result<(), LogError> {
+fn judge(answer: &[u8]) -> Result<Vec<Produced>, LogError> {
     match decode(answer) {
         Response::Produced(verdicts) if verdicts.contains(&Produced::Refused) => {
             Err(LogError::Disconnected("the broker has lost track of this producer".into()))
         }
-        Response::Produced(_) => Ok(()),
+        Response::Produced(verdicts) => Ok(verdicts),
         Response::Unsupported(what) => Err(LogError::Unsupported(what)),
         other => Err(LogError::Unsupported(format!("{other:?} to a produce"))),
     }
 }
 
-/// Repeats a request until it is answered or the deadline has passed.
+/// Repeats a request until it is answered or the deadline has passed; once, if another broker may
+/// lead by then.
 async fn insist(
     client: &Client,
     link: &mut Link,
@@ -216,6 +285,7 @@ async fn insist(
     loop {
         match link.call(frame, client.patience(deadline)).await {
             Ok(answer) => return Ok(answer),
+            Err(error) if client.is_replicated() => return Err(error),
             Err(error) => {
                 failures += 1;
                 client.pause(failures, deadline, error).await?;

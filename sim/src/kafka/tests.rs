@@ -1,7 +1,9 @@
 //! Claims about clients and brokers together, each in a small world with faults.
 
 mod consuming;
+mod positions;
 mod producing;
+mod replicas;
 mod storm;
 mod trouble;
 
@@ -208,6 +210,8 @@ fn a_spec_is_read_from_a_file_and_refused_where_it_is_wrong() {
     assert!(read("[profile]\nlinger_ms = 3").is_err());
     for (text, word) in [
         ("brokers = 0", "brokers"),
+        ("replication = 2", "replication"),
+        ("min_insync = 2", "min_insync"),
         ("[partitions]\nfx_rates = 0", "partitions"),
         ("[profile]\nworkers = 0", "workers"),
         ("[timings]\nheartbeat_ms = 10000", "heartbeat_ms"),

@@ -1,11 +1,14 @@
 //! What clients and brokers say to each other: postcard in frames, one answer per request.
 //!
 //! A broker serves the requests of a connection one after the other, as Kafka does. There are no
-//! versions and no metadata requests: everyone knows the shape of the cluster.
+//! versions, and metadata is asked for no sooner than it has proven wrong: everyone knows the shape
+//! of the cluster and who leads and coordinates what at first.
 
-use backdate_engine::ports::log::{Position, Topic};
+use backdate_engine::ports::log::{Position, Record, Topic};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
+
+use super::log::Mark;
 
 /// A client's request.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,6 +25,23 @@ pub(super) enum Request<'a> {
     Group(SmolStr, GroupRequest),
     /// Who coordinates a group (`FindCoordinator`).
     FindCoordinator(SmolStr),
+    /// Who leads partitions (`Metadata`).
+    Leaders(Vec<(Topic, u32)>),
+    /// Reads partitions as a follower (`Fetch` with a replica id and a broker epoch, KIP-903).
+    Replicate { follower: u32, broker_epoch: u32, wait_ms: u64, from: Vec<ReplicaPosition> },
+}
+
+/// How far a follower is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ReplicaPosition {
+    pub(super) topic: Topic,
+    pub(super) partition: u32,
+    /// The epoch of the leader that it believes to ask.
+    pub(super) leader_epoch: u32,
+    /// The end of its log.
+    pub(super) offset: u64,
+    /// The leader epoch of its last record.
+    pub(super) last_epoch: Option<u32>,
 }
 
 /// Requests that the state of a group decides.
@@ -72,6 +92,52 @@ pub(super) enum Response<'a> {
     Unsupported(String),
     /// The broker that coordinates a group.
     Coordinator(u32),
+    /// One leader per place that was asked for.
+    Leaders(Vec<Option<u32>>),
+    /// What could be read, and why the rest could not.
+    FetchedInPart(#[serde(borrow)] Vec<Fetched<'a>>, Vec<((Topic, u32), FetchError)>),
+    /// News for a follower.
+    Replicated(#[serde(borrow)] Vec<Replicated<'a>>),
+}
+
+/// Why a partition cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum FetchError {
+    /// `NOT_LEADER_OR_FOLLOWER`.
+    NotLeader,
+    /// `OFFSET_OUT_OF_RANGE`; both ends of the log spare the client a `ListOffsets`.
+    OutOfRange { start: u64, end: u64 },
+}
+
+/// What a follower learns of a partition.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Replicated<'a> {
+    pub(super) topic: Topic,
+    pub(super) partition: u32,
+    pub(super) leader_epoch: u32,
+    #[serde(borrow)]
+    pub(super) news: ReplicaNews<'a>,
+}
+
+/// News of a partition.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum ReplicaNews<'a> {
+    /// Whole appends from the follower's end on, if there are any.
+    Records {
+        /// The leader's high watermark.
+        high: u64,
+        /// The leader's log start.
+        start: u64,
+        marks: Vec<Mark>,
+        #[serde(borrow)]
+        records: Vec<Payload<'a>>,
+    },
+    /// The leader's last epoch that is not above the follower's last one ends there (KIP-101).
+    Diverging { epoch: u32, end: u64 },
+    /// The leader's log begins behind the follower's end, or is another one altogether.
+    OutOfRange { start: u64 },
+    /// `NOT_LEADER_OR_FOLLOWER`, `FENCED_LEADER_EPOCH`.
+    Fenced,
 }
 
 /// What became of a batch.
@@ -81,6 +147,12 @@ pub(super) enum Produced {
     Done,
     /// The producer lost track: it must open the next epoch.
     Refused,
+    /// `NOT_LEADER_OR_FOLLOWER`: another broker takes it.
+    NotLeader,
+    /// `NOT_ENOUGH_REPLICAS`, also after the append.
+    NotEnoughReplicas,
+    /// `REQUEST_TIMED_OUT`: not all in-sync replicas have it yet.
+    TimedOut,
 }
 
 /// The answer of a group.
@@ -144,6 +216,18 @@ pub(super) struct Payload<'a> {
     pub(super) value: &'a [u8],
     pub(super) correlation_id: Option<&'a str>,
     pub(super) producer: Option<&'a str>,
+}
+
+impl<'a> Payload<'a> {
+    /// A stored record as it travels.
+    pub(super) fn of(record: &'a Record) -> Self {
+        Self {
+            key: &record.key,
+            value: &record.value,
+            correlation_id: record.headers.correlation_id.as_deref(),
+            producer: record.headers.producer.as_deref(),
+        }
+    }
 }
 
 /// Encodes a message.

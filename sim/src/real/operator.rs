@@ -66,6 +66,7 @@ fn is_of_brokers(fault: &Fault) -> bool {
     matches!(
         fault,
         Fault::CoordinatorMove { .. }
+            | Fault::LeaderChange { .. }
             | Fault::RebalanceStorm { .. }
             | Fault::SlowFetch { .. }
             | Fault::DuplicateDelivery { .. }

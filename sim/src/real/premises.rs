@@ -47,10 +47,16 @@ impl Premises {
         if let Some(refused) = refused {
             return Err(RealError::Usage(refused));
         }
-        let run_id = services.run_id.clone().unwrap_or_else(drawn_id);
-        let place = Place::of(services, &run_id)?;
-        let folder = std::env::temp_dir().join(&place.name);
         let cluster = &options.cluster.kafka;
+        if cluster.retention_ms.is_some() {
+            let why = "topics are made to keep everything here; run it with --on sim";
+            return Err(RealError::Usage(format!("cluster.retention: {why}")));
+        }
+        let run_id = services.run_id.clone().unwrap_or_else(drawn_id);
+        let mut place = Place::of(services, &run_id)?;
+        // How many of them must be in sync is for the real brokers to say.
+        place.kafka.replication_factor = cluster.replication;
+        let folder = std::env::temp_dir().join(&place.name);
         let partitions = Topic::ALL.iter().map(|topic| (*topic, cluster.partitions_of(*topic)));
         let mut premises = Self {
             partitions: partitions.collect(),

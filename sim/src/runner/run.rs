@@ -139,6 +139,9 @@ pub fn cluster_config(plan: &Plan) -> ClusterConfig {
         knobs: plan.cluster.knobs.clone(),
         kafka: kafka::ClusterSpec {
             brokers: plan.cluster.brokers,
+            replication: plan.cluster.replication_factor,
+            min_insync: plan.cluster.min_insync,
+            retention_ms: plan.cluster.retention_ms,
             partitions_default: plan.cluster.partitions,
             partitions: plan.cluster.topics.clone(),
             ..kafka::ClusterSpec::default()

@@ -7,6 +7,7 @@
 //! # Invariants
 //! - A field that its kind of fault does not use is an error, not a silent no-op.
 
+mod build;
 mod draw;
 mod fields;
 
@@ -55,6 +56,8 @@ pub enum FaultKind {
     SessionKill,
     /// A group has another coordinator.
     CoordinatorMove,
+    /// A broker leads nothing any more.
+    LeaderChange,
     /// Members join again and again.
     RebalanceStorm,
     /// A broker is slow to answer fetches.
@@ -79,6 +82,7 @@ pub const KINDS: &[(&str, &str)] = &[
     ("connection_reset", "all connections between two processes break"),
     ("session_kill", "the database ends all sessions of a process"),
     ("coordinator_move", "another broker coordinates a group, and its members must join again"),
+    ("leader_change", "other replicas lead what a broker leads"),
     ("rebalance_storm", "the members of a group are made to join again and again"),
     ("slow_fetch", "a broker answers fetches slowly for a while"),
     ("duplicate_delivery", "records that a group is done with come once more, behind newer ones"),
@@ -228,110 +232,6 @@ impl FaultSpec {
             down_ms: self.down.unwrap_or(Millis(500)).0,
         })
     }
-
-    fn build(&self, draw: &mut Draw<'_>) -> Result<Fault, FaultProblem> {
-        if let Some(fault) = self.of_consumers(draw)? {
-            return Ok(fault);
-        }
-        let process = self.process.as_deref();
-        let process = process.ok_or(("process", "is missing: whom does it hit?".to_owned()))?;
-        let one = |draw: &mut Draw<'_>| draw.one("process", process);
-        let other = self.other.as_deref().ok_or(("other", "is missing: the other end".to_owned()));
-        let times = self.times.unwrap_or(3);
-        let for_ms = || needed("lasts", self.lasts);
-        let down_ms = self.down.unwrap_or(Millis(1_000)).0;
-        let between = self.between.unwrap_or(Millis(1_000)).0;
-        Ok(match self.kind {
-            FaultKind::Crash => Fault::Crash { process: one(draw)?, down_ms },
-            FaultKind::Pause => Fault::Pause { process: one(draw)?, for_ms: for_ms()? },
-            FaultKind::RestartLoop => {
-                Fault::RestartLoop { process: one(draw)?, times, up_ms: between, down_ms }
-            }
-            FaultKind::ClockSkew => Fault::ClockSkew {
-                process: one(draw)?,
-                offset_ms: self.offset_ms.unwrap_or(5_000),
-                for_ms: for_ms()?,
-            },
-            FaultKind::ClockDrift => Fault::ClockDrift {
-                process: one(draw)?,
-                ppm: self.ppm.unwrap_or(10_000),
-                for_ms: for_ms()?,
-            },
-            FaultKind::ClockJump => Fault::ClockJump {
-                process: one(draw)?,
-                offset_ms: self.offset_ms.unwrap_or(-5_000),
-                times,
-                every_ms: between,
-            },
-            FaultKind::LinkDelay => {
-                let extra = needed("extra", self.extra)?;
-                Fault::LinkDelay {
-                    a: one(draw)?,
-                    b: draw.one("other", other?)?,
-                    min_ms: extra / 2,
-                    max_ms: extra,
-                    for_ms: for_ms()?,
-                }
-            }
-            FaultKind::LatencySpike => Fault::LatencySpike {
-                process: one(draw)?,
-                extra_ms: needed("extra", self.extra)?,
-                for_ms: for_ms()?,
-            },
-            FaultKind::Partition => {
-                let a = draw.group("process", process, &[])?;
-                Fault::Partition { b: draw.group("other", other?, &a)?, a, for_ms: for_ms()? }
-            }
-            FaultKind::PartitionOneWay => {
-                let from = draw.group("process", process, &[])?;
-                let to = draw.group("other", other?, &from)?;
-                Fault::PartitionOneWay { from, to, for_ms: for_ms()? }
-            }
-            FaultKind::Flapping => Fault::Flapping {
-                a: one(draw)?,
-                b: draw.one("other", other?)?,
-                times,
-                cut_ms: for_ms()?,
-                whole_ms: between,
-            },
-            FaultKind::ConnectionReset => {
-                Fault::ConnectionReset { a: one(draw)?, b: draw.one("other", other?)? }
-            }
-            FaultKind::SessionKill => Fault::SessionKill { process: one(draw)? },
-            FaultKind::SlowFetch => Fault::SlowFetch {
-                broker: draw.broker("process", process)?,
-                extra_ms: needed("extra", self.extra)?,
-                for_ms: for_ms()?,
-            },
-            FaultKind::CoordinatorMove
-            | FaultKind::RebalanceStorm
-            | FaultKind::DuplicateDelivery => unreachable!("faults of consumers are built above"),
-        })
-    }
-
-    /// A fault that hits a group of consumers, not a process.
-    fn of_consumers(&self, draw: &mut Draw<'_>) -> Result<Option<Fault>, FaultProblem> {
-        if !OF_CONSUMERS.contains(&self.kind) {
-            return Ok(None);
-        }
-        let group = self.group.as_deref();
-        let group = group.ok_or(("group", "is missing: whose records?".to_owned()))?;
-        let group = draw.consumers("group", group)?;
-        Ok(Some(match self.kind {
-            FaultKind::CoordinatorMove => Fault::CoordinatorMove { group },
-            FaultKind::RebalanceStorm => Fault::RebalanceStorm {
-                group,
-                times: self.times.unwrap_or(3),
-                every_ms: self.between.unwrap_or(Millis(1_000)).0,
-            },
-            _ => Fault::DuplicateDelivery { group, records: self.records.unwrap_or(10) },
-        }))
-    }
-}
-
-/// A duration without which a kind of fault means nothing.
-fn needed(field: &'static str, value: Option<Millis>) -> Result<u64, FaultProblem> {
-    value.map(|ms| ms.0).ok_or((field, "is missing: this kind of fault needs it".into()))
 }
 
 fn once() -> u32 {

@@ -86,6 +86,13 @@ pub enum On {
 pub struct ClusterSpec {
     /// Broker processes.
     pub brokers: u32,
+    /// Replicas of a partition, on as many brokers.
+    pub replication_factor: u32,
+    /// Replicas in sync without which a broker takes nothing.
+    pub min_insync: u32,
+    /// How long records are kept, also if nobody has read them; for ever, if it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Millis>,
     /// Partitions of a topic.
     pub partitions: u32,
     /// Partitions of topics that differ.
@@ -120,6 +127,9 @@ impl Default for ClusterSpec {
     fn default() -> Self {
         Self {
             brokers: 1,
+            replication_factor: 1,
+            min_insync: 1,
+            retention: None,
             partitions: 4,
             topics: BTreeMap::new(),
             persistence: 1,

@@ -89,6 +89,15 @@ pub struct Plan {
 pub struct ClusterPlan {
     /// Broker processes, `kafka-1` and so on.
     pub brokers: u32,
+    /// Replicas of a partition.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub replication_factor: u32,
+    /// Replicas in sync without which a broker takes nothing.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub min_insync: u32,
+    /// How long records are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_ms: Option<u64>,
     /// Partitions of a topic.
     pub partitions: u32,
     /// Partitions of topics that differ.
@@ -299,12 +308,24 @@ impl ClusterPlan {
     fn of(spec: &ClusterSpec) -> Self {
         Self {
             brokers: spec.brokers,
+            replication_factor: spec.replication_factor,
+            min_insync: spec.min_insync,
+            retention_ms: spec.retention.map(|kept| kept.0),
             partitions: spec.partitions,
             topics: spec.topics.clone(),
             instances: ProcessKind::ALL.iter().map(|kind| (*kind, spec.instances(*kind))).collect(),
             knobs: spec.knobs.clone(),
         }
     }
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(count: &u32) -> bool {
+    *count == 1
 }
 
 /// A hash over all inputs.

@@ -161,11 +161,34 @@ fn faults_of_consumers_name_a_group_and_those_of_fetches_a_broker() {
         ("kind=\"slow_fetch\",process=\"postgres\",extra=\"1s\",lasts=\"1s\"", "no such broker"),
         ("kind=\"slow_fetch\",process=\"kafka-1\",lasts=\"1s\"", "extra: is missing"),
         ("kind=\"duplicate_delivery\",group=\"any\",records=0", "must be at least 1"),
+        ("kind=\"leader_change\",process=\"kafka-1\"", "set cluster.replication_factor"),
         ("kind=\"crash\",process=\"any\",group=\"any\"", "group: does nothing for this kind"),
         ("kind=\"crash\",process=\"any\",lasts=\"1s\"", "lasts: does nothing for this kind"),
     ] {
         let told = with(fault).expect_err(fault).to_string();
         assert!(told.contains(complaint), "{fault}: {told}");
+    }
+}
+
+#[test]
+fn replicas_are_bounded_by_brokers_and_stand_in_the_plan_only_where_they_are() {
+    let replicated = ["cluster.brokers=3", "cluster.replication_factor=3", "cluster.min_insync=2"];
+    let plan = Plan::expand(&read(GOOD, &replicated).expect("fits"), 7);
+    assert_eq!((plan.cluster.replication_factor, plan.cluster.min_insync), (3, 2));
+    let again = Plan::from_toml(Path::new("plan.toml"), &plan.to_toml()).expect("its own file");
+    assert_eq!(plan, again);
+    let plain = Plan::expand(&read(GOOD, &[]).expect("fits"), 7).to_toml();
+    for name in ["replication_factor", "min_insync", "retention_ms"] {
+        assert!(!plain.contains(name), "{name}");
+    }
+    for (change, complaint) in [
+        ("cluster.replication_factor=2", "must be at most 1"),
+        ("cluster.replication_factor=0", "must be at least 1"),
+        ("cluster.min_insync=2", "must be at most 1"),
+        ("cluster.retention=0s", "must be at least 1s"),
+    ] {
+        let told = read(GOOD, &[change]).expect_err(change).to_string();
+        assert!(told.contains(complaint), "{change}: {told}");
     }
 }
 

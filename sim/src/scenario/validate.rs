@@ -79,6 +79,12 @@ fn header(scenario: &Scenario, complain: &mut Complain<'_>) {
 fn cluster(scenario: &Scenario, complain: &mut Complain<'_>) {
     let cluster = &scenario.cluster;
     between(complain, "cluster.brokers", cluster.brokers, 1, 9);
+    let (brokers, replicas) = (cluster.brokers, cluster.replication_factor);
+    between(complain, "cluster.replication_factor", replicas, 1, brokers.max(1));
+    between(complain, "cluster.min_insync", cluster.min_insync, 1, replicas.max(1));
+    if let Some(retention) = cluster.retention.filter(|retention| retention.0 < 1_000) {
+        complain("cluster.retention", format!("= {retention}: must be at least 1s"));
+    }
     between(complain, "cluster.partitions", cluster.partitions, 1, 256);
     for (topic, partitions) in &cluster.topics {
         between(complain, &format!("cluster.topics.{topic}"), *partitions, 1, 256);

@@ -166,6 +166,10 @@ fn partitions(trial: &mut Trial<'_>) -> bool {
     let left = lower(1, brokers, |left| {
         let mut smaller = trial.plan().clone();
         smaller.cluster.brokers = left as u32;
+        // Each replica has a broker of its own.
+        let cluster = &mut smaller.cluster;
+        cluster.replication_factor = cluster.replication_factor.min(cluster.brokers);
+        cluster.min_insync = cluster.min_insync.min(cluster.replication_factor);
         let gone = (left + 1..=brokers).map(|number| format!("kafka-{number}"));
         let gone: BTreeSet<String> = gone.collect();
         smaller.faults.retain(|fault| !names::is_orphan(fault, &gone));

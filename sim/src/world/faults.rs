@@ -217,6 +217,15 @@ pub enum Fault {
         /// Which group.
         group: SmolStr,
     },
+    /// A broker leads nothing any more for which another replica is in sync, as in its controlled
+    /// shutdown, or when leaders are balanced.
+    ///
+    /// # The engine must survive
+    /// sends and fetches that meet the wrong broker, and sends that are repeated elsewhere.
+    LeaderChange {
+        /// Which broker.
+        broker: SmolStr,
+    },
     /// The members of a group are made to join again and again, as by a deployment that starts
     /// and stops one after the other.
     ///
@@ -275,6 +284,7 @@ impl Fault {
             Fault::ConnectionReset { .. } => "connection_reset",
             Fault::SessionKill { .. } => "session_kill",
             Fault::CoordinatorMove { .. } => "coordinator_move",
+            Fault::LeaderChange { .. } => "leader_change",
             Fault::RebalanceStorm { .. } => "rebalance_storm",
             Fault::SlowFetch { .. } => "slow_fetch",
             Fault::DuplicateDelivery { .. } => "duplicate_delivery",

@@ -1,28 +1,25 @@
 //! Fetches: which wait for data, what they get, and how much of it.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use backdate_engine::ports::log::Position;
 
-use super::super::wire::{Fetched, Payload, Response, encode};
-use super::super::{Place, fair_shares};
+use super::super::fair_shares;
+use super::super::wire::{FetchError, Fetched, Payload, Response, encode};
 use super::Broker;
-use crate::world::sync::{Notify, timeout};
+use crate::world::sync::timeout;
 
 /// Payload of one partition in one answer (a quarter of `max.partition.fetch.bytes`, so that all
 /// partitions together stay near it).
 const FETCH_BYTES_PER_PARTITION: usize = 256 * 1024;
 
 impl Broker {
+    /// Answers a consumer, at once if there is anything for it, or anything wrong with its fetch.
     pub(super) async fn fetch(&self, wait: Duration, max: usize, from: &[Position]) -> Vec<u8> {
-        if let Some(foreign) = from.iter().find(|p| !self.leads((p.topic, p.partition))) {
-            let topic = foreign.topic;
-            return encode(&Response::Unsupported(format!("leaders that move ({topic})")));
-        }
-        if self.available(from).iter().all(|&records| records == 0) {
-            let bell = Rc::new(Notify::default());
-            self.enlist(&bell, from);
+        let is_wrong = from.iter().any(|position| self.fetch_error(position).is_some());
+        if !is_wrong && self.available(from).iter().all(|&records| records == 0) {
+            let places = from.iter().map(|position| (position.topic, position.partition));
+            let bell = self.fetches.hang(places);
             timeout(&self.process, wait, bell.notified()).await;
         }
         let slowness = self.cluster.control.slowness(self.id);
@@ -38,27 +35,43 @@ impl Broker {
     fn available(&self, from: &[Position]) -> Vec<usize> {
         let behind = |position: &Position| {
             let place = (position.topic, position.partition);
-            let end = self.cluster.disk.with_log(place, |log| log.end());
+            let end = self.cluster.disk.with_replica(place, self.id, |r| self.visible_end(r));
             let records = end.unwrap_or(0).saturating_sub(position.next_offset);
             usize::try_from(records).expect("a log fits in memory")
         };
         from.iter().map(behind).collect()
     }
 
+    /// Why a position cannot be read. Between the high watermark and the end of the log there is
+    /// nothing yet, and nothing wrong.
+    fn fetch_error(&self, position: &Position) -> Option<FetchError> {
+        let place = (position.topic, position.partition);
+        if !self.leads(place) {
+            return Some(FetchError::NotLeader);
+        }
+        let ends = self.cluster.disk.with_replica(place, self.id, |replica| {
+            (replica.log.start(), replica.log.end(), self.visible_end(replica))
+        });
+        let (start, end, visible) = ends.expect("its leader has the partition");
+        let is_there = (start..=end).contains(&position.next_offset);
+        (!is_there).then_some(FetchError::OutOfRange { start, end: visible })
+    }
+
     fn read(&self, from: &[Position], shares: &[usize]) -> Vec<u8> {
-        let mut slices = Vec::new();
+        let (mut slices, mut errors) = (Vec::new(), Vec::new());
         for (position, &share) in from.iter().zip(shares) {
             let place = (position.topic, position.partition);
-            let first = usize::try_from(position.next_offset).expect("a log fits in memory");
-            let slice = self.cluster.disk.with_log(place, |log| match share {
-                0 if first > log.records.len() => None,
-                0 => Some(Vec::new()),
-                _ => Some(log.records[first..first + share].to_vec()),
+            if let Some(error) = self.fetch_error(position) {
+                errors.push((place, error));
+                continue;
+            }
+            let records = self.cluster.disk.with_replica(place, self.id, |replica| {
+                let end = (position.next_offset + share as u64).min(self.visible_end(replica));
+                replica.log.range(position.next_offset, end)
             });
-            match slice.flatten() {
-                None => return encode(&Response::Unsupported("offset reset".into())),
-                Some(records) if records.is_empty() => {}
-                Some(records) => slices.push((position, records)),
+            let records = records.unwrap_or_default();
+            if !records.is_empty() {
+                slices.push((position, records));
             }
         }
         let fetched = slices.iter().map(|(position, records)| {
@@ -69,37 +82,16 @@ impl Broker {
                 bytes <= FETCH_BYTES_PER_PARTITION
                     || bytes == payload.key.len() + payload.value.len()
             };
-            let payloads = records.iter().map(|record| Payload {
-                key: &record.key,
-                value: &record.value,
-                correlation_id: record.headers.correlation_id.as_deref(),
-                producer: record.headers.producer.as_deref(),
-            });
             Fetched {
                 topic: position.topic,
                 partition: position.partition,
                 offset: position.next_offset,
-                records: payloads.take_while(fits).collect(),
+                records: records.iter().map(|r| Payload::of(r)).take_while(fits).collect(),
             }
         });
-        encode(&Response::Fetched(fetched.collect()))
-    }
-
-    /// Puts a fetch on the list of those to be woken by an append.
-    fn enlist(&self, bell: &Rc<Notify>, from: &[Position]) {
-        let mut fetches = self.fetches.borrow_mut();
-        for position in from {
-            let place = (position.topic, position.partition);
-            let waiting = fetches.entry(place).or_default();
-            waiting.retain(|bell| bell.strong_count() > 0);
-            waiting.push(Rc::downgrade(bell));
+        if errors.is_empty() {
+            return encode(&Response::Fetched(fetched.collect()));
         }
-    }
-
-    pub(super) fn wake(&self, place: Place) {
-        if let Some(waiting) = self.fetches.borrow_mut().get_mut(&place) {
-            let bells = waiting.drain(..).filter_map(|bell| bell.upgrade());
-            bells.for_each(|bell| bell.notify_one());
-        }
+        encode(&Response::FetchedInPart(fetched.collect(), errors))
     }
 }

@@ -14,14 +14,14 @@ use crate::world::sync::timeout;
 impl Broker {
     /// Whether a group belongs to this broker.
     pub(super) fn coordinates(&self, group: &str) -> bool {
-        self.cluster.controller.coordinator_of(group) == self.id
+        self.cluster.controller.coordinator_of(group).0 == self.id
     }
 
     /// Makes the members of a group join again; false if the group is unknown here.
     pub(in super::super) fn rebalance(&self, name: &str) -> bool {
         let now = self.process.now();
         let effects = match self.groups.borrow_mut().get_mut(name) {
-            Some(group) => group.rebalance(now),
+            Some((_, group)) => group.rebalance(now),
             None => return false,
         };
         self.carry_out(name, effects);
@@ -33,21 +33,35 @@ impl Broker {
     /// for an answer is sent away (`GroupCoordinator.onResignation`).
     pub(in super::super) fn resign(&self, name: &str) {
         let group = self.groups.borrow_mut().remove(name);
-        if let Some(group) = group {
+        if let Some((_, group)) = group {
             self.carry_out(name, group.resign());
         }
     }
 
+    /// Forgets the groups whose coordinator has changed since they were loaded.
+    pub(super) fn resign_what_has_moved(&self) {
+        let is_stale = |name: &SmolStr, loaded: u32| {
+            self.cluster.controller.coordinator_of(name) != (self.id, loaded)
+        };
+        let groups = self.groups.borrow();
+        let stale = groups.iter().filter(|(name, (loaded, _))| is_stale(name, *loaded));
+        let stale: Vec<SmolStr> = stale.map(|(name, _)| name.clone()).collect();
+        drop(groups);
+        stale.iter().for_each(|name| self.resign(name));
+    }
+
     pub(super) async fn ask_group(&self, name: SmolStr, request: GroupRequest) -> GroupResponse {
+        self.resign_what_has_moved();
         let ticket = self.tickets.get();
         self.tickets.set(ticket + 1);
         let waiting = Rc::new(Waiting::default());
         self.waiting.borrow_mut().insert(ticket, waiting.clone());
         let effects = {
             let mut groups = self.groups.borrow_mut();
-            let group = groups.entry(name.clone()).or_insert_with(|| {
+            let (_, group) = groups.entry(name.clone()).or_insert_with(|| {
                 let delay = millis(self.cluster.spec.timings.initial_rebalance_ms);
-                Group::new(name.clone(), self.cluster.disk.clone(), delay)
+                let (_, changes) = self.cluster.controller.coordinator_of(&name);
+                (changes, Group::new(name.clone(), self.cluster.disk.clone(), delay))
             });
             group.apply(self.process.now(), ticket, request)
         };
@@ -84,7 +98,7 @@ impl Broker {
 
     fn deadline(&self) -> Option<SimTime> {
         let groups = self.groups.borrow();
-        groups.values().filter_map(Group::deadline).min()
+        groups.values().filter_map(|(_, group)| group.deadline()).min()
     }
 
     fn set_alarm(&self) {
@@ -115,7 +129,7 @@ impl Broker {
     fn expire(&self) {
         let now = self.process.now();
         let mut due = Vec::new();
-        for (name, group) in self.groups.borrow_mut().iter_mut() {
+        for (name, (_, group)) in self.groups.borrow_mut().iter_mut() {
             if group.deadline().is_some_and(|deadline| deadline <= now) {
                 due.push((name.clone(), group.expire(now)));
             }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::kafka::ClusterSpec;
+use crate::kafka::controller::Controller;
 
 const GROUP: &str = "g";
 
@@ -16,7 +17,8 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let disk = Disk::new(Rc::new(ClusterSpec::default()));
+        let spec = Rc::new(ClusterSpec::default());
+        let disk = Disk::new(spec.clone(), Controller::new(spec));
         let group = Group::new(GROUP.into(), disk.clone(), millis(300));
         Self { group, disk, now: SimTime(0), tickets: 0 }
     }

@@ -275,33 +275,6 @@ fn a_paused_partition_waits_and_skips_nothing_while_the_others_go_on() {
 }
 
 #[test]
-fn a_position_behind_the_end_is_refused_loudly() {
-    let mut bench = Bench::new(13, 1, 1);
-    bench.writer("writer", 3, 0);
-    let (cluster, seen) = (bench.cluster.clone(), bench.seen.clone());
-    let main = move |process: Process| {
-        let (client, seen) = (cluster.client(process), seen.clone());
-        async move {
-            let mut consumer = client.consumer(GROUP, &[TOPIC]).await.expect("no request yet");
-            loop {
-                match consumer.poll(10).await {
-                    Ok(_) => {
-                        consumer.seek(Position { topic: TOPIC, partition: 0, next_offset: 99 });
-                    }
-                    Err(error) => {
-                        assert!(!error.is_retriable());
-                        return seen.refusals.borrow_mut().push(error.to_string());
-                    }
-                }
-            }
-        }
-    };
-    bench.control.add_process("seeker", Rc::new(move |process| Box::pin(main(process))));
-    bench.run(10_000);
-    assert_eq!(*bench.seen.refusals.borrow(), ["not supported: offset reset"]);
-}
-
-#[test]
 fn an_idle_consumer_costs_little() {
     let mut bench = Bench::new(12, 1, 4);
     bench.reader("reader");

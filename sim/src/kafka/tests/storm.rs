@@ -42,7 +42,7 @@ impl Bench {
         let broker = BROKERS[draw(3)];
         let client = CLIENTS[draw(4)];
         let control = self.cluster.control();
-        match draw(15) {
+        match draw(16) {
             0 => self.crash(broker),
             1 => self.crash(client),
             2 => self.control.restart(broker),
@@ -59,6 +59,7 @@ impl Bench {
                 control.rebalance(GROUP);
             }
             13 => control.move_coordinator(GROUP),
+            14 => control.move_leaders(broker),
             _ => {
                 control.duplicate(TOPIC, draw(4) as u32, draw(10) as u64);
                 let slowness = millis(draw(100) as u64);
@@ -89,8 +90,10 @@ impl Bench {
     }
 }
 
-fn weather(seed: u64) -> Bench {
-    let mut bench = Bench::new(seed, 3, 4);
+fn weather(seed: u64, replication: u32) -> Bench {
+    let min_insync = replication.min(2);
+    let spec = ClusterSpec { brokers: 3, replication, min_insync, ..Default::default() };
+    let mut bench = Bench::of(seed, spec);
     let next = Rc::new(Cell::new(0));
     bench.stubborn_writer(&next);
     CLIENTS[..3].iter().for_each(|reader| bench.reader(reader));
@@ -112,8 +115,8 @@ fn weather(seed: u64) -> Bench {
 #[test]
 fn after_a_storm_everything_has_arrived_in_order() {
     let (mut refusals, mut duplicates) = (0, 0);
-    for seed in 0..40 {
-        let bench = weather(seed);
+    for (seed, replication) in (0..40).map(|seed| (seed, 1)).chain((0..40).map(|seed| (seed, 3))) {
+        let bench = weather(seed, replication);
         assert_eq!(bench.cluster.disk().lag(GROUP, &[TOPIC]), 0, "seed {seed}");
         let members: usize = CLIENTS[..3].iter().map(|reader| bench.assigned(reader).len()).sum();
         assert_eq!(members, 4, "seed {seed}: each partition has one reader");
@@ -131,6 +134,10 @@ fn after_a_storm_everything_has_arrived_in_order() {
         let read: BTreeSet<_> = records.iter().map(|(_, r)| (r.partition, r.offset)).collect();
         assert_eq!(read, stored, "seed {seed}: a record was skipped");
 
+        for partition in (0..4).filter(|_| replication == 3) {
+            let [first, second, third] = bench.replicas(partition);
+            assert!(first == second && second == third, "seed {seed}: replicas differ");
+        }
         refusals += bench.count(|kind| matches!(kind, EventKind::CommitRefused { .. }));
         duplicates += stored.len() - firsts.len();
     }
@@ -141,7 +148,7 @@ fn after_a_storm_everything_has_arrived_in_order() {
 /// Judged from the recording alone, as rules do.
 #[test]
 fn nothing_is_committed_before_it_is_appended() {
-    let bench = weather(77);
+    let bench = weather(77, 1);
     let mut ends = BTreeMap::new();
     let mut commits = 0;
     for event in bench.events.borrow().iter() {

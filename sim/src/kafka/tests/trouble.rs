@@ -30,12 +30,12 @@ impl Bench {
 fn members_find_a_coordinator_that_moves_and_join_again() {
     for brokers in [1, 3] {
         let mut bench = Bench::busy(20, brokers);
-        let first = bench.cluster.controller.coordinator_of(GROUP);
+        let first = bench.cluster.controller.coordinator_of(GROUP).0;
         for second in 3..6 {
             bench.cluster.control().move_coordinator(GROUP);
             bench.run(second * 1_000);
         }
-        let now = bench.cluster.controller.coordinator_of(GROUP);
+        let now = bench.cluster.controller.coordinator_of(GROUP).0;
         assert_eq!(now, (first - 1 + 3) % brokers + 1);
         bench.run(12_000);
         assert!(bench.is_shared(), "{brokers} brokers");
@@ -48,7 +48,7 @@ fn members_find_a_coordinator_that_moves_and_join_again() {
 #[test]
 fn a_coordinator_that_moved_is_found_behind_a_dead_one() {
     let mut bench = Bench::busy(21, 3);
-    let dead = ClusterSpec::broker_name(bench.cluster.controller.coordinator_of(GROUP));
+    let dead = ClusterSpec::broker_name(bench.cluster.controller.coordinator_of(GROUP).0);
     bench.crash(&dead);
     bench.cluster.control().move_coordinator(GROUP);
     bench.run(9_000);

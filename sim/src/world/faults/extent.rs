@@ -19,7 +19,7 @@ impl Fault {
             | Fault::ClockJump { process, .. }
             | Fault::LatencySpike { process, .. }
             | Fault::SessionKill { process } => vec![process],
-            Fault::SlowFetch { broker, .. } => vec![broker],
+            Fault::SlowFetch { broker, .. } | Fault::LeaderChange { broker } => vec![broker],
             Fault::CoordinatorMove { .. }
             | Fault::RebalanceStorm { .. }
             | Fault::DuplicateDelivery { .. } => Vec::new(),
@@ -68,6 +68,7 @@ impl Fault {
             Fault::ConnectionReset { .. }
             | Fault::SessionKill { .. }
             | Fault::CoordinatorMove { .. }
+            | Fault::LeaderChange { .. }
             | Fault::DuplicateDelivery { .. } => Vec::new(),
         };
         waits.into_iter().for_each(|ms| *ms = wait(*ms));
@@ -97,6 +98,7 @@ impl Fault {
             Fault::ConnectionReset { .. }
             | Fault::SessionKill { .. }
             | Fault::CoordinatorMove { .. }
+            | Fault::LeaderChange { .. }
             | Fault::DuplicateDelivery { .. } => 0,
         })
     }

@@ -17,6 +17,9 @@ pub trait Servers {
     /// Lets another broker coordinate a group.
     fn move_coordinator(&self, group: &str);
 
+    /// Lets other replicas in sync lead what a broker leads.
+    fn move_leaders(&self, broker: &str);
+
     /// Makes the members of a group join again, if it has any.
     fn rebalance(&self, group: &str);
 
@@ -58,6 +61,7 @@ pub async fn inject(fault: Fault, control: Control, process: Process, servers: R
         | Fault::ConnectionReset { .. } => break_network(&fault, &control, &process).await,
         Fault::SessionKill { process } => servers.kill_sessions(process),
         Fault::CoordinatorMove { .. }
+        | Fault::LeaderChange { .. }
         | Fault::RebalanceStorm { .. }
         | Fault::SlowFetch { .. }
         | Fault::DuplicateDelivery { .. } => trouble_brokers(&fault, &*servers, &process).await,
@@ -122,6 +126,7 @@ async fn crash_at_point(fault: &Fault, control: &Control, injector: &Process) {
 async fn trouble_brokers(fault: &Fault, servers: &dyn Servers, injector: &Process) {
     match fault {
         Fault::CoordinatorMove { group } => servers.move_coordinator(group),
+        Fault::LeaderChange { broker } => servers.move_leaders(broker),
         Fault::RebalanceStorm { group, times, every_ms } => {
             for _ in 0..*times {
                 servers.rebalance(group);

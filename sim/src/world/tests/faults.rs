@@ -81,6 +81,10 @@ impl Servers for Desk {
         self.note(format!("move {group}"));
     }
 
+    fn move_leaders(&self, broker: &str) {
+        self.note(format!("lead elsewhere than {broker}"));
+    }
+
     fn rebalance(&self, group: &str) {
         self.note(format!("rebalance {group}"));
     }
@@ -103,6 +107,7 @@ fn of_servers() -> Vec<(Fault, &'static [&'static str])> {
     vec![
         (Fault::SessionKill { process: "client".into() }, &["kill client"]),
         (Fault::CoordinatorMove { group: "g".into() }, &["move g"]),
+        (Fault::LeaderChange { broker: "server".into() }, &["lead elsewhere than server"]),
         (
             Fault::RebalanceStorm { group: "g".into(), times: 2, every_ms: 300 },
             &["rebalance g", "rebalance g"],
