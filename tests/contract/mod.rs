@@ -5,6 +5,7 @@
 //! what only one of them does stands in the ledger of the differential runs.
 
 mod clock;
+mod cluster;
 pub(crate) mod fixtures;
 mod log;
 mod proxy;

@@ -1,7 +1,7 @@
 //! The real sites: each body runs in a runtime of its own, with a database or topics of its own.
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use backdate_engine::adapters::kafka::{self, KafkaConfig};
@@ -155,19 +155,24 @@ struct RealTopics {
     _fresh: FreshPrefix,
     /// A broker that may be crashed.
     broker: Option<Arc<Private>>,
+    /// Three brokers that may be crashed.
+    cluster: Option<MutexGuard<'static, Private>>,
 }
 
 impl RealLog {
     /// Makes topics.
     pub(crate) async fn new(settings: &LogSettings) -> Self {
         let broker = settings.crashes.then(|| Arc::new(Private::kafka()));
-        let fresh = match &broker {
-            Some(broker) => broker.fresh_prefix(),
-            None => Services::get().fresh_prefix(),
+        let cluster = (settings.replicas > 1).then(Private::kafka_cluster);
+        let fresh = match (&broker, &cluster) {
+            (Some(broker), _) => broker.fresh_prefix(),
+            (_, Some(cluster)) => cluster.fresh_prefix(),
+            _ => Services::get().fresh_prefix(),
         };
         let ms = |ms: u64| u32::try_from(ms).expect("settings are small");
         let config = KafkaConfig {
             partitions: settings.partitions,
+            replication_factor: settings.replicas,
             session_timeout_ms: ms(settings.session_ms),
             max_poll_interval_ms: ms(settings.max_poll_ms),
             fetch_wait_ms: ms(settings.fetch_wait_ms),
@@ -175,8 +180,14 @@ impl RealLog {
         };
         let topics: Vec<_> = settings.topics.iter().map(|t| (*t, settings.partitions)).collect();
         kafka::admin::create_topics(&config, &topics).await.expect("new topics can be made");
-        let topics = Rc::new(RealTopics { config, _fresh: fresh, broker });
+        let topics = Rc::new(RealTopics { config, _fresh: fresh, broker, cluster });
         Self { site: RealSite::new(), topics }
+    }
+
+    /// Starts or kills a broker of the body's own cluster; nothing else goes on meanwhile.
+    pub(crate) fn act_on(&self, broker: u32, act: Act) {
+        let cluster = self.topics.cluster.as_ref();
+        cluster.expect("the settings say that there are replicas").act_on(broker, act);
     }
 
     /// How to reach the topics.

@@ -127,6 +127,11 @@ pub(crate) struct SimLog {
 }
 
 impl SimLog {
+    /// What can be done to processes.
+    pub(crate) fn control(&self) -> &Control {
+        &self.site.control
+    }
+
     /// The brokers.
     pub(crate) fn cluster(&self) -> &kafka::Cluster {
         &self.cluster
@@ -215,8 +220,15 @@ pub(crate) fn log<F: Future<Output = ()> + 'static>(
         initial_rebalance_ms: 0,
         ..Timings::default()
     };
-    let spec =
-        ClusterSpec { partitions_default: settings.partitions, timings, ..ClusterSpec::default() };
+    let replicas = settings.replicas;
+    let spec = ClusterSpec {
+        brokers: if replicas > 1 { 3 } else { 1 },
+        replication: replicas,
+        min_insync: replicas.min(2),
+        partitions_default: settings.partitions,
+        timings,
+        ..ClusterSpec::default()
+    };
     let cluster = kafka::Cluster::new(spec);
     let brokers: Vec<_> = cluster.brokers().collect();
     run(SEED, &brokers, move |site| body(SimLog { site, cluster: cluster.clone() }));

@@ -119,6 +119,24 @@ pub(crate) trait LogSite: Site {
     async fn crash(&self, down_ms: u64);
 }
 
+/// Three brokers, any of which can be down for a while.
+pub(crate) trait ClusterSite: LogSite {
+    /// The broker that leads a partition of the topic, and the other ones that have it.
+    async fn replicas(&self, partition: u32) -> Vec<u32>;
+
+    /// The broker that coordinates a group.
+    async fn coordinator(&self, group: &str) -> u32;
+
+    /// Ends a broker without notice.
+    async fn kill(&self, broker: u32);
+
+    /// Starts a broker again.
+    async fn start(&self, broker: u32);
+
+    /// Deletes the records of a partition below an offset.
+    async fn delete_before(&self, partition: u32, offset: u64);
+}
+
 /// A member that knows its partitions.
 pub(crate) trait Assigned {
     /// The partitions that it has now, in order.
@@ -140,6 +158,9 @@ pub(crate) struct LogSettings {
     pub(crate) fetch_wait_ms: u64,
     /// Whether the body crashes the broker, which then has to be its own.
     pub(crate) crashes: bool,
+    /// Replicas of each partition; of several, two must be in sync, the brokers are three, and they
+    /// belong to the body.
+    pub(crate) replicas: u32,
 }
 
 impl Default for LogSettings {
@@ -151,6 +172,7 @@ impl Default for LogSettings {
             max_poll_ms: 60_000,
             fetch_wait_ms: 50,
             crashes: false,
+            replicas: 1,
         }
     }
 }

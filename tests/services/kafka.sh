@@ -6,7 +6,9 @@
 #   kafka.sh FOLDER kill     ends it as a loss of power of the process would (SIGKILL)
 #   kafka.sh FOLDER status   says whether it runs
 #
-# Data and ports stay from one start to the next. The broker's jars come from jars.sh. Syncing is as Kafka ships it: left to the operating system.
+# A broker of a cluster finds its number, its ports, the name of the cluster and the voters in
+# FOLDER/member, see kafka_cluster.sh. Data and ports stay from one start to the next. The broker's
+# jars come from jars.sh. Syncing is as Kafka ships it: left to the operating system.
 set -uo pipefail
 SERVICE=kafka
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -29,11 +31,19 @@ java_run() {
 
 # Writes the settings and formats the folder of the data, at the first start.
 prepare() {
-    local port=$1 controller=$2
+    local port=$1 controller=$2 id=1 replicas=1 enough=1 cluster voters
+    cluster=$(random_id)
+    voters=1@127.0.0.1:$controller
+    if [[ -f $FOLDER/member ]]; then
+        read -r id _ _ cluster voters <"$FOLDER/member"
+        replicas=3 enough=2
+    fi
     cat >"$FOLDER/server.properties" <<SETTINGS
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:$controller
+node.id=$id
+controller.quorum.voters=$voters
+controller.quorum.election.timeout.ms=500
+controller.quorum.fetch.timeout.ms=1000
 listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
 advertised.listeners=PLAINTEXT://127.0.0.1:$port
 controller.listener.names=CONTROLLER
@@ -45,14 +55,16 @@ broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=3000
 group.min.session.timeout.ms=500
 offsets.topic.num.partitions=8
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor=$replicas
+min.insync.replicas=$enough
+replica.lag.time.max.ms=3000
 transaction.state.log.num.partitions=2
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 log.cleaner.dedupe.buffer.size=8388608
 SETTINGS
     rm -rf "$FOLDER/data"
-    java_run -cp "$LIBS/*" kafka.tools.StorageTool format --cluster-id "$(random_id)" \
+    java_run -cp "$LIBS/*" kafka.tools.StorageTool format --cluster-id "$cluster" \
         --config "$FOLDER/server.properties" >"$FOLDER/format.log" && return 0
     complain "the data folder could not be formatted:"
     tail -n 20 "$FOLDER/format.log" >&2
@@ -96,8 +108,12 @@ start_server() {
     local tries=3 port controller
     while ((tries-- > 0)); do
         if [[ ! -f $FOLDER/ports ]]; then
-            port=$(free_port)
-            controller=$(free_port)
+            if [[ -f $FOLDER/member ]]; then
+                read -r _ port controller _ <"$FOLDER/member"
+            else
+                port=$(free_port)
+                controller=$(free_port)
+            fi
             prepare "$port" "$controller" || exit 1
         else
             read -r port controller <"$FOLDER/ports"

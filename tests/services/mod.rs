@@ -14,8 +14,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use backdate_engine::adapters::kafka::config::KafkaConfig;
 use backdate_engine::adapters::postgres::config::PostgresConfig;
@@ -167,6 +167,22 @@ impl Private {
     /// Starts a Slurm of one node; its address is the path of its configuration.
     pub(crate) fn slurm() -> Self {
         Self::start("slurm")
+    }
+
+    /// Three brokers that are one cluster, for one test at a time; all of them run.
+    pub(crate) fn kafka_cluster() -> MutexGuard<'static, Self> {
+        static CLUSTER: OnceLock<Mutex<Private>> = OnceLock::new();
+        let cluster = CLUSTER.get_or_init(|| Mutex::new(Self::start("kafka_cluster")));
+        // A test that has failed may have left a broker down, which is put right here.
+        let cluster = cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        (1..=3).for_each(|broker| cluster.act_on(broker, Act::Start));
+        cluster
+    }
+
+    /// Starts or kills one broker of a cluster.
+    pub(crate) fn act_on(&self, broker: u32, act: Act) {
+        let folder = self.service.folder.as_ref().expect("it is our cluster");
+        finish("kafka", spawn("kafka", &folder.join(broker.to_string()), act));
     }
 
     fn start(name: &'static str) -> Self {
