@@ -29,7 +29,8 @@ pub struct PositionView {
 }
 
 /// The positions of a portfolio, in key order: quantities of zero are left out, negative ones are
-/// not, and a position without a snapshot has no values.
+/// not, and a position without a snapshot has no values. What counts is the history: the latest
+/// snapshot may be of a day between, on which nothing was held.
 pub async fn positions<S: Store>(
     store: &S,
     portfolio_id: &PortfolioId,
@@ -37,7 +38,8 @@ pub async fn positions<S: Store>(
 ) -> Result<Vec<PositionView>, StoreError> {
     let statement = ReadPortfolioPositions { portfolio_id: portfolio_id.clone(), as_of };
     let reads = store.query(statement).await?;
-    Ok(reads.into_iter().map(view).filter(|view| !view.quantity().is_zero()).collect())
+    let is_held = |read: &PositionRead| !read.position.quantity.is_zero();
+    Ok(reads.into_iter().filter(is_held).map(view).collect())
 }
 
 fn view(read: PositionRead) -> PositionView {
@@ -46,11 +48,4 @@ fn view(read: PositionRead) -> PositionView {
         KeyStatus::Reprocessing => ReprocessingStatus::InProgress,
     };
     PositionView { read, reprocessing_status }
-}
-
-impl PositionView {
-    /// The quantity that is shown: of the latest snapshot, or of the history without one.
-    pub fn quantity(&self) -> crate::domain::money::Amount {
-        self.read.snapshot.as_ref().map_or(self.read.position, |row| row.position).quantity
-    }
 }
