@@ -38,9 +38,20 @@ pub(super) struct Writes {
     /// Of transactions that the timeline does not have, in order of key and place.
     pub(super) new_timeline: Vec<TimelineRow>,
     pub(super) timeline: BTreeMap<(Key, Place), TimelineRow>,
-    pub(super) history: Vec<HistoryRow>,
-    pub(super) outbox: Vec<OutboxRow>,
-    pub(super) parked: Vec<Signal>,
+    /// What was applied at once: its row of the history, and the event that tells of it.
+    pub(super) applied: Vec<(HistoryRow, OutboxRow)>,
+    pub(super) parked: Vec<(Key, Signal)>,
+}
+
+impl Writes {
+    /// What the batch has appended to a key so far belongs to an epoch that is over before it was
+    /// ever seen: the replay of the new one folds it.
+    fn leave_to_replay(&mut self, key: &Key) {
+        self.applied.retain(|(row, _)| row.key != *key);
+        self.parked.retain(|(parked, _)| parked != key);
+        let entries = self.new_timeline.iter_mut().chain(self.timeline.values_mut());
+        entries.filter(|entry| entry.key == *key).for_each(|entry| entry.outcome = None);
+    }
 }
 
 /// A transaction arrives: the cases of the contract.
@@ -92,6 +103,7 @@ pub(super) fn arrive(
         }
     } else {
         // Case 5.
+        writes.leave_to_replay(&key);
         let (epoch, replay) = new_epoch(&mut work.state, None, first.date());
         writes.rebuilds.epochs.push(epoch);
         writes.rebuilds.reset_lots.push(key.clone());
@@ -155,26 +167,30 @@ fn append(
     state.position = work.fold.position();
     match &outcome.fate {
         Fate::Applied(costs) => {
-            writes.history.push(HistoryRow {
+            let row_of_history = HistoryRow {
                 key: state.key.clone(),
                 place: entry.place.clone(),
                 epoch: state.epoch,
                 position: state.position,
-            });
-            writes.outbox.push(OutboxRow {
+            };
+            let event = OutboxRow {
                 id: 0,
                 lane: lane_of(state.key.portfolio_id.as_str(), lanes),
                 topic: Topic::ProcessedTransactionsCompleted,
                 key: state.key.portfolio_id.as_str().into(),
                 payload: messages::transaction_processed(&row.transaction, costs, state.token()),
                 correlation_id: row.correlation_id.clone(),
-            });
+            };
+            writes.applied.push((row_of_history, event));
         }
-        Fate::Parked(reason) => writes.parked.push(Signal::Parked {
-            key: state.key.clone(),
-            transaction_id: entry.place.transaction_id.as_str().into(),
-            reason: *reason,
-        }),
+        Fate::Parked(reason) => {
+            let parked = Signal::Parked {
+                key: state.key.clone(),
+                transaction_id: entry.place.transaction_id.as_str().into(),
+                reason: *reason,
+            };
+            writes.parked.push((state.key.clone(), parked));
+        }
     }
     entry.outcome = Some(outcome);
 }

@@ -130,7 +130,7 @@ async fn take_in<P: Ports>(
     for work in works.iter().filter(|work| work.touched) {
         report(instance, &work.before, &work.state);
     }
-    writes.parked.into_iter().for_each(|signal| instance.emit(signal));
+    writes.parked.into_iter().for_each(|(_, signal)| instance.emit(signal));
     Ok(())
 }
 

@@ -26,8 +26,10 @@ pub(super) async fn write<P: Ports>(
     let new = std::mem::take(&mut writes.new_timeline);
     let rows = std::mem::take(&mut writes.timeline).into_values().collect();
     session.run(UpsertTimeline { new, rows }).await?;
-    if !writes.history.is_empty() {
-        session.run(InsertHistory { rows: std::mem::take(&mut writes.history) }).await?;
+    let (history, events): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut writes.applied).into_iter().unzip();
+    if !history.is_empty() {
+        session.run(InsertHistory { rows: history }).await?;
     }
     let rebuilds = std::mem::take(&mut writes.rebuilds);
     if !rebuilds.deleted_history.is_empty() {
@@ -47,8 +49,8 @@ pub(super) async fn write<P: Ports>(
     }
     let rows = touched().map(|work| work.state.clone()).collect();
     session.run(UpdateKeys { rows }).await?;
-    if !writes.outbox.is_empty() {
-        session.run(AppendOutbox { rows: std::mem::take(&mut writes.outbox) }).await?;
+    if !events.is_empty() {
+        session.run(AppendOutbox { rows: events }).await?;
     }
     Ok(())
 }

@@ -101,7 +101,7 @@ fn beyond_the_cursor_of_a_replay_it_only_joins_the_timeline() {
     let writes = arrive_new(&mut work, "T9", "2025-03-13");
     assert_eq!(outcome(&work), (3, 7, "2025-03-09".into(), Reprocessing));
     assert_eq!(work.state.input_version, 6);
-    assert!(writes.history.is_empty() && writes.new_timeline.len() == 1);
+    assert!(writes.applied.is_empty() && writes.new_timeline.len() == 1);
 }
 
 #[test]
@@ -127,8 +127,8 @@ fn after_all_that_is_valued_it_is_appended_under_the_same_token() {
         let writes = arrive_new(&mut work, "T2", "2025-03-15");
         assert_eq!(outcome(&work), (3, 7, "2025-03-14".into(), Current));
         assert_eq!(work.state.input_version, 6);
-        assert_eq!(writes.history[0].position.quantity, Amount::from_units(20));
-        assert_eq!(writes.outbox.len(), 1);
+        assert_eq!(writes.applied[0].0.position.quantity, Amount::from_units(20));
+        assert_eq!(writes.applied.len(), 1);
     }
 }
 
@@ -147,7 +147,7 @@ fn at_or_before_what_is_valued_or_the_watermark_an_append_invalidates() {
             (3, 8, lowered.into(), Reprocessing),
             "{valued_through:?} {day}"
         );
-        assert_eq!(writes.history[0].epoch, Epoch(3));
+        assert_eq!(writes.applied[0].0.epoch, Epoch(3));
         assert!(work.replay.is_none());
     }
 }
@@ -161,7 +161,7 @@ fn before_the_end_of_the_timeline_a_rebuild_opens() {
     let replay = work.replay.expect("open");
     assert_eq!((replay.epoch, replay.from_date), (Epoch(4), date("2025-03-07")));
     assert_eq!(writes.rebuilds.reset_lots, [work.state.key.clone()]);
-    assert!(writes.history.is_empty(), "the replay will write it");
+    assert!(writes.applied.is_empty(), "the replay will write it");
 }
 
 #[test]
@@ -191,4 +191,25 @@ fn an_amendment_rebuilds_from_the_earlier_of_its_two_places() {
         assert_eq!(writes.deleted_timeline, [(work.state.key.clone(), old.place)]);
         assert_eq!(writes.timeline.len(), 1);
     }
+}
+
+#[test]
+fn what_a_batch_has_appended_is_left_to_the_replay_that_it_opens() {
+    let mut work = held(Some("2025-03-14"), "2025-03-14");
+    let amended = buy("T1", "2025-03-10");
+    let old = TimelineRow {
+        key: work.state.key.clone(),
+        place: place_of(&amended),
+        terms: amended.transaction.terms,
+        correlation_id: None,
+        outcome: None,
+    };
+    let mut writes = arrive_new(&mut work, "T2", "2025-03-15");
+    assert_eq!((writes.applied.len(), work.state.epoch), (1, Epoch(3)));
+    arrive(&mut work, buy("T1", "2025-03-16"), Some(&old), &FxTable::default(), &mut writes, 1);
+    assert_eq!(work.state.epoch, Epoch(4));
+    assert!(writes.applied.is_empty(), "nothing is written under the epoch that is over");
+    let mut entries = writes.new_timeline.iter().chain(writes.timeline.values());
+    assert!(entries.all(|entry| entry.outcome.is_none()));
+    assert_eq!(work.replay.expect("open").from_date, date("2025-03-10"));
 }
