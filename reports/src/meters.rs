@@ -11,7 +11,7 @@ mod latencies;
 mod queues;
 mod zombies;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use backdate_engine::ports::host::{Side, Signal};
 use backdate_engine::ports::log::Topic;
@@ -109,7 +109,7 @@ pub struct Meters {
     zombies: Zombies,
     faults: BTreeMap<SmolStr, u64>,
     fenced_producers: BTreeMap<SmolStr, u64>,
-    points: BTreeSet<PointName>,
+    points: BTreeMap<PointName, u64>,
     sometimes: BTreeMap<&'static str, u64>,
     phase: Option<Phase>,
     /// The last input or fault of the storm.
@@ -135,7 +135,7 @@ impl Meters {
             zombies: Zombies::default(),
             faults: BTreeMap::new(),
             fenced_producers: BTreeMap::new(),
-            points: BTreeSet::new(),
+            points: BTreeMap::new(),
             sometimes: SOMETIMES.iter().map(|name| (*name, 0)).collect(),
             phase: None,
             disturbed: None,
@@ -197,9 +197,9 @@ impl Meters {
         self.counters.get(name).copied().unwrap_or(0)
     }
 
-    /// Named points at which a process died: `process/call/before` or `/after`.
-    pub fn crash_points(&self) -> impl Iterator<Item = &str> {
-        self.points.iter().map(SmolStr::as_str)
+    /// How often a process died at a named point: `process/call/before` or `/after`.
+    pub fn deaths_at(&self, point: &str) -> u64 {
+        self.points.get(point).copied().unwrap_or(0)
     }
 
     /// Since when the key has been reprocessing that has been for longest.
@@ -275,7 +275,7 @@ impl Meters {
                 Side::Before => "before",
                 Side::After => "after",
             };
-            self.points.insert(format_smolstr!("{process}/{call}/{side}"));
+            *self.points.entry(format_smolstr!("{process}/{call}/{side}")).or_default() += 1;
         }
         self.disturb(at);
     }

@@ -33,6 +33,19 @@ pub const fn is_planted(_: Defect) -> bool {
     false
 }
 
+/// Whether any protection is taken out: what is planted may call what a sound engine never calls.
+#[cfg(feature = "defects")]
+pub fn is_any_planted() -> bool {
+    PLANTED.get() != 0
+}
+
+/// Whether any protection is taken out: never in this build.
+#[cfg(not(feature = "defects"))]
+#[inline(always)]
+pub const fn is_any_planted() -> bool {
+    false
+}
+
 /// Takes out a protection, with those that would mask it, from now on in this thread; none puts all
 /// of them back.
 #[cfg(feature = "defects")]

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use crate::defects::{Defect, is_planted};
+use super::is_listed;
+use crate::defects::{Defect, is_any_planted, is_planted};
 use crate::ports::Ports;
 use crate::ports::clock::Clock;
 use crate::ports::host::{Host, Measure, Side, Signal};
@@ -28,6 +29,11 @@ pub(crate) struct Instance<P: Ports> {
 impl<P: Ports> Instance<P> {
     /// Passes the point before a call, makes it, passes the point after it.
     async fn call<T>(&self, name: &'static str, call: impl Future<Output = T>) -> T {
+        debug_assert!(
+            is_listed(self.process, name) || is_any_planted(),
+            "{}/{name} must stand in the list of its process: it is a crash point",
+            self.process
+        );
         self.ports.host().point(self.process, name, Side::Before).await;
         let answer = call.await;
         self.ports.host().point(self.process, name, Side::After).await;

@@ -52,3 +52,9 @@ pub const PORT_CALLS: &[(&str, &[&str])] = &[
     (position_valuation_calculator::PROCESS, position_valuation_calculator::CALLS),
     (outbox_dispatcher::PROCESS, outbox_dispatcher::CALLS),
 ];
+
+/// Whether a port call of a process stands in [`PORT_CALLS`], so that a crash can be planned there.
+fn is_listed(process: &str, call: &str) -> bool {
+    let calls = PORT_CALLS.iter().find(|(listed, _)| *listed == process);
+    calls.is_some_and(|(_, calls)| calls.contains(&call))
+}

@@ -11,7 +11,7 @@ const LONG: &[&str] = &["regression", "consistency", "smoke", "recovery"];
 /// One seed in so many is also tried on long scenarios.
 const LONG_EVERY: u64 = 10;
 /// Scenarios of hours or minutes of simulated time, which are no longer than what they show needs.
-const LEFT_OUT: &[&str] = &["stuck_consumer.toml", "torture.toml"];
+const LEFT_OUT: &[&str] = &["every_crash_point.toml", "stuck_consumer.toml", "torture.toml"];
 
 /// The scenarios that are shipped.
 pub struct Scenarios {

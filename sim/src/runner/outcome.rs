@@ -1,6 +1,7 @@
 //! What a run comes to: its summary, with the verdict and the exit code.
 
 use backdate_engine::ports::store::statements::Backlog;
+use backdate_reports::meters::Meters;
 use backdate_reports::recording::Phase;
 use backdate_reports::summary::{
     ExpectationSummary, RuleSummary, SCHEMA_VERSION, Summary, Verdict, ViolationSummary,
@@ -172,8 +173,27 @@ fn unbroken(plan: &Plan, rules: &[RuleSummary]) -> Option<ExpectationSummary> {
     (!is_broken).then(|| ExpectationSummary { expected, seen: "it holds".into(), ok: false })
 }
 
+/// Whether processes died at each point that a text names; if not, the points where they did not.
+fn deaths(text: &str, least: u64, meters: &Meters) -> ExpectationSummary {
+    let points = points::select(text).unwrap_or_default();
+    let deaths = points.iter().map(|point| (point.name(), meters.deaths_at(&point.name())));
+    let missing = deaths.filter(|(_, deaths)| *deaths < least);
+    let missing: Vec<String> =
+        missing.map(|(name, deaths)| format!("{name} ({deaths} times)")).collect();
+    let reached = points.len() - missing.len();
+    let seen = match missing.is_empty() {
+        true => format!("all {reached}"),
+        false => format!("{reached} of {}; too few at {}", points.len(), missing.join(", ")),
+    };
+    let expected = match least {
+        1 => format!("a crash at {text}"),
+        _ => format!("{least} crashes at {text}"),
+    };
+    ExpectationSummary { expected, seen, ok: missing.is_empty() }
+}
+
 /// What the scenario is about, and whether it happened.
-fn expectations(plan: &Plan, meters: &backdate_reports::meters::Meters) -> Vec<ExpectationSummary> {
+fn expectations(plan: &Plan, meters: &Meters) -> Vec<ExpectationSummary> {
     let mut list: Vec<ExpectationSummary> = plan
         .expect
         .counters()
@@ -188,21 +208,9 @@ fn expectations(plan: &Plan, meters: &backdate_reports::meters::Meters) -> Vec<E
         let expected = format!("stale messages of {producer} are fenced");
         list.push(ExpectationSummary { expected, seen: seen.to_string(), ok: seen > 0 });
     }
-    let died: Vec<&str> = meters.crash_points().collect();
+    let least = plan.expect.deaths_per_point_min.unwrap_or(1);
     for text in &plan.expect.points {
-        let points = points::select(text).unwrap_or_default();
-        let missing: Vec<String> = points
-            .iter()
-            .map(|point| point.name().to_string())
-            .filter(|name| !died.contains(&name.as_str()))
-            .collect();
-        let reached = points.len() - missing.len();
-        let seen = match missing.first() {
-            None => format!("all {reached}"),
-            Some(first) => format!("{reached} of {}; first missing: {first}", points.len()),
-        };
-        let expected = format!("a crash at {text}");
-        list.push(ExpectationSummary { expected, seen, ok: missing.is_empty() });
+        list.push(deaths(text, least, meters));
     }
     list
 }

@@ -44,6 +44,9 @@ pub struct Expect {
     /// Crash points at which a process died: names, or `all PROCESS`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub points: Vec<String>,
+    /// How often at each of these points at the least; once, if it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deaths_per_point_min: Option<u64>,
 }
 
 impl Expect {
