@@ -14,7 +14,9 @@ use super::messages::{
     TransactionMessage, json,
 };
 use super::universe::{Security, Trade};
-use super::{Context, Drafts, late_dates, late_rates, late_reference, portfolio_id, weighted};
+use super::{
+    Context, Drafts, late_dates, late_prices, late_rates, late_reference, portfolio_id, weighted,
+};
 use crate::world::random::below;
 
 /// When quotes are sent, in milliseconds.
@@ -96,11 +98,14 @@ fn rates(context: &Context<'_>, drafts: &mut Drafts) {
 }
 
 fn prices(context: &Context<'_>, drafts: &mut Drafts) {
+    let late = late_prices::prices(context);
     let (first, today) = (context.market.first_quote(), context.market.today());
     for security in &context.universe.securities {
         for (date, price) in security.prices.range(first..=today) {
-            let (key, value, label) = price_message(security, *date, *price, 0);
-            drafts.warmup(QUOTES_AT_MS, Topic::MarketPrices, key, value, label);
+            if !late.contains(&(&security.id, *date)) {
+                let (key, value, label) = price_message(security, *date, *price, 0);
+                drafts.warmup(QUOTES_AT_MS, Topic::MarketPrices, key, value, label);
+            }
         }
     }
 }

@@ -40,7 +40,8 @@ fn one(
     number: u64,
     at_ms: u64,
 ) {
-    let (portfolio, security) = context.universe.draw_key(rng);
+    let drawn = context.universe.draw_key(rng);
+    let (portfolio, security) = hot_key(context, live, number).unwrap_or(drawn);
     let kind =
         TransactionType::parse(weighted(rng, &live.mix)).expect("validation knows the types");
     let (date, time_ms) = if happens(rng, live.backdated_share) {
@@ -55,6 +56,13 @@ fn one(
     let trade =
         Trade { id: &id, portfolio, security, kind, date, time_ms, units, source_version: 0 };
     send(context, drafts, rng, &trade, at_ms);
+}
+
+/// The key that everybody trades, if this trade is one of those.
+fn hot_key(context: &Context<'_>, live: &Live, number: u64) -> Option<(u32, usize)> {
+    let mut rng = context.stream(&format!("live/{number}/hot"));
+    let is_hot = live.hot_key_share > 0.0 && happens(&mut rng, live.hot_key_share);
+    is_hot.then(|| context.universe.draw_key(&mut context.stream("live/hot_key")))
 }
 
 /// A sale that has to wait for the purchase that covers it.

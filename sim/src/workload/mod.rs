@@ -13,6 +13,7 @@ mod amendments;
 mod backdated_chain;
 mod initial_state;
 mod late_dates;
+mod late_prices;
 mod late_rates;
 mod late_reference;
 mod live;
@@ -20,6 +21,7 @@ pub mod market;
 mod messages;
 mod poison;
 mod price_correction;
+mod retries;
 mod strangers;
 mod universe;
 
@@ -60,10 +62,12 @@ pub fn generate(
     backdated_chain::draft(&context, &mut drafts);
     amendments::draft(&context, &mut drafts);
     late_rates::draft(&context, &mut drafts);
+    late_prices::draft(&context, &mut drafts);
     late_dates::draft(&context, &mut drafts);
     poison::draft(&context, &mut drafts);
     late_reference::draft(&context, &mut drafts);
     strangers::draft(&context, &mut drafts);
+    retries::draft(&context, &mut drafts);
     drafts.finish()
 }
 
@@ -108,6 +112,11 @@ impl Drafts {
         self.push(Phase::Storm, at_ms, topic, key, value, label);
     }
 
+    /// What is drafted for the storm so far.
+    fn of_storm(&self) -> Vec<PlannedInput> {
+        self.0.iter().filter(|input| input.phase == Phase::Storm).cloned().collect()
+    }
+
     fn push(
         &mut self,
         phase: Phase,
@@ -139,7 +148,7 @@ impl Drafts {
 }
 
 /// Whether something with that share happens.
-fn happens(rng: &mut ChaCha8Rng, share: f64) -> bool {
+pub(crate) fn happens(rng: &mut ChaCha8Rng, share: f64) -> bool {
     const PARTS: f64 = 1_000_000.0;
     (below(rng, PARTS as u64) as f64) < share * PARTS
 }

@@ -18,7 +18,27 @@ pub(super) fn draft(context: &Context<'_>, drafts: &mut Drafts) {
         let (topic, key, value) = message(kind, number, portfolio.as_str(), security);
         drafts.storm(at_ms, topic, key, value, format_smolstr!("poison/{number}"));
     }
+    for number in 0..poison.internal {
+        let label = format_smolstr!("poison/internal/{number}");
+        let mut rng = context.stream(&label);
+        let at_ms = context.drawn_ms(&mut rng);
+        let (portfolio, security) = context.universe.draw_key(&mut rng);
+        let topic = INTERNAL[number as usize % INTERNAL.len()];
+        let key = match topic {
+            Topic::MarketPricePersisted => context.universe.securities[security].id.clone(),
+            _ => portfolio_id(portfolio).as_str().into(),
+        };
+        drafts.storm(at_ms, topic, key, format!("{{\"poison\": {number}"), label);
+    }
 }
+
+/// Topics that the engine's processes write for each other, in turn.
+const INTERNAL: [Topic; 4] = [
+    Topic::RawTransactionsCompleted,
+    Topic::MarketPricePersisted,
+    Topic::ValuationRequired,
+    Topic::FxRatePersisted,
+];
 
 /// Kinds of poison.
 const KINDS: u64 = 8;

@@ -1,5 +1,6 @@
 //! Claims about traffic: what clients send is what the engine reads.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use backdate_engine::domain::intake;
@@ -48,6 +49,10 @@ factor = "0.99"
 pair = "EUR/GBP"
 business_days_back = 4
 at = "2s"
+[[workload.late_prices]]
+security = "SP500"
+business_days = 3
+at = "2s"
 [[workload.late_dates]]
 business_days_back = 6
 at = "2s"
@@ -68,7 +73,12 @@ storm = "10s"
 "#;
 
 fn inputs(seed: u64) -> Vec<PlannedInput> {
-    let text = FULL.replace("per_portfolio = 3\n", "");
+    inputs_with(seed, "")
+}
+
+fn inputs_with(seed: u64, more: &str) -> Vec<PlannedInput> {
+    let text =
+        FULL.replace("per_portfolio = 3\n", "").replace("[phases]", &format!("{more}[phases]"));
     let loaded = parse(Path::new("full.toml"), &text, &[]).expect("a good scenario");
     crate::scenario::Plan::expand(&loaded, seed).inputs
 }
@@ -106,6 +116,7 @@ fn every_shape_is_there_and_inputs_are_in_order() {
         "correction/rate/",
         "chain/",
         "amendment/",
+        "late/price/",
         "poison/",
     ] {
         assert!(inputs.iter().any(|input| input.correlation_id.starts_with(shape)), "{shape}");
@@ -131,6 +142,47 @@ fn what_is_late_is_not_there_before() {
         let same = inputs.iter().filter(|other| other.value == input.value).count();
         assert_eq!(same, 1, "{}", input.value);
     }
+}
+
+#[test]
+fn a_retry_says_the_same_again() {
+    let more = "[workload.retries]\nshare = 0.3\ntimes = 2\nevery = \"50ms\"\n";
+    let (before, after) = (inputs(4), inputs_with(4, more));
+    let (retries, others): (Vec<_>, Vec<_>) =
+        after.iter().partition(|input| input.correlation_id.starts_with("retry/"));
+    let contents = |input: &PlannedInput| (input.at_ms, input.value.clone());
+    assert!(others.iter().map(|i| contents(i)).eq(before.iter().map(contents)));
+    let storm = before.iter().filter(|input| input.phase == Phase::Storm).count();
+    assert!(retries.len() > storm / 3 && retries.len() < storm, "{} of {storm}", retries.len());
+    for retry in retries {
+        let first =
+            others.iter().find(|input| retry.correlation_id.ends_with(&*input.correlation_id));
+        assert_eq!(first.map(|input| &input.value), Some(&retry.value));
+    }
+}
+
+#[test]
+fn a_hot_key_takes_its_share_of_the_trades() {
+    let keys = |share: f64| {
+        let text = FULL.replace(
+            "rate_per_second = 20",
+            &format!("rate_per_second = 20\nhot_key_share = {share}"),
+        );
+        let loaded = parse(Path::new("full.toml"), &text, &[]).expect("a good scenario");
+        let mut trades: BTreeMap<String, usize> = BTreeMap::new();
+        for input in crate::scenario::Plan::expand(&loaded, 5).inputs {
+            if input.correlation_id.starts_with("live/") {
+                let value: serde_json::Value = serde_json::from_str(&input.value).expect("JSON");
+                *trades
+                    .entry(format!("{} {}", value["portfolio_id"], value["security_id"]))
+                    .or_default() += 1;
+            }
+        }
+        let hottest = *trades.values().max().expect("trades");
+        hottest as f64 / trades.values().sum::<usize>() as f64
+    };
+    assert!(keys(0.0) < 0.2);
+    assert!(keys(0.7) > 0.5);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `[workload]`: what clients send and read.
 
+mod feeds;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -7,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::super::duration::{Decimal, Millis, When};
+pub use feeds::{LatePrices, Retries};
 
 /// Weights by name; a share is weight / sum.
 pub type Weights = BTreeMap<SmolStr, u32>;
@@ -42,6 +45,9 @@ pub struct Workload {
     /// Rates that arrive only during the storm.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late_rates: Vec<LateRate>,
+    /// Prices that arrive only during the storm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late_prices: Vec<LatePrices>,
     /// Business dates that arrive only during the storm.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late_dates: Vec<LateDate>,
@@ -63,6 +69,9 @@ pub struct Workload {
     /// Messages that no client of this system sends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strangers: Option<Strangers>,
+    /// What clients send again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
 }
 
 /// `[workload.data]`: paths are relative to the scenario file or to the root of the project.
@@ -187,6 +196,9 @@ pub struct Live {
     /// Share of pairs in which a SELL arrives before the BUY that covers it.
     #[serde(default)]
     pub sells_before_buys_share: f64,
+    /// Share of trades that hit one key, which the seed draws.
+    #[serde(default)]
+    pub hot_key_share: f64,
 }
 
 impl Live {
@@ -213,6 +225,9 @@ pub struct Amendments {
 pub struct Poison {
     /// How many, at drawn times of the storm.
     pub count: u32,
+    /// How many on the topics between the engine's own processes, where no client writes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub internal: u32,
 }
 
 /// `[[workload.price_corrections]]`
@@ -363,6 +378,11 @@ impl Default for Strangers {
 
 fn one() -> u32 {
     1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 fn second() -> Millis {
