@@ -2,6 +2,7 @@
 //!
 //! The engine in here is the very crate that runs in production; only its ports are simulated.
 
+mod operator;
 mod ports;
 mod servers;
 

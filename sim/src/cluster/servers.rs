@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::operator::Operator;
 use super::{Cluster, GROUPS};
-use crate::world::faults::Servers;
+use crate::world::faults::{Fault, Performance, Servers};
+use crate::world::{Control, Process};
 
 impl Servers for Cluster {
     fn kill_sessions(&self, process: &str) {
@@ -42,5 +44,10 @@ impl Servers for Cluster {
                 }
             }
         }
+    }
+
+    fn perform(&self, fault: Fault, control: Control, injector: Process) -> Performance {
+        let operator = Operator { cluster: self.clone(), control };
+        Box::pin(async move { operator.perform(fault, &injector).await })
     }
 }

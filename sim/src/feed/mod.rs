@@ -25,7 +25,7 @@ use self::inputs::{FeedError, FeedInputs, FeedRecord};
 use self::order::Queue;
 use crate::cluster::ClusterConfig;
 use crate::oracle::JudgeConfig;
-use crate::runner::simulation::{Simulation, SimulationConfig};
+use crate::runner::simulation::{SPARE_PROCESSES, Simulation, SimulationConfig};
 use crate::runner::stage::{Finished, Input, Stage};
 use crate::runner::{Canary, Observers};
 use crate::world::TaskChoice;
@@ -120,8 +120,10 @@ pub fn feed(inputs: FeedInputs, options: FeedOptions<'_>) -> Result<Fed, FeedFai
     let config = SimulationConfig {
         seed: options.seed,
         task_choice: TaskChoice::Seeded,
+        starved: None,
         start: Timestamp::from_micros(1_767_225_600_000_000),
         cluster: options.cluster.clone(),
+        spare_processes: SPARE_PROCESSES,
     };
     let observers = observers(&options)?;
     feed_on(Simulation::start(config, observers), inputs, options)

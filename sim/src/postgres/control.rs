@@ -7,6 +7,7 @@
 //! - a commit that happened although its answer is lost.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use smol_str::SmolStr;
@@ -17,25 +18,17 @@ use crate::world::sync::Notify;
 #[derive(Clone, Default)]
 pub struct ServerControl(Rc<State>);
 
+#[derive(Default)]
 struct State {
-    refuses_writes: Cell<bool>,
-    disk_factor: Cell<f64>,
+    /// Whoever wants writes to be refused.
+    refusals: Cell<u32>,
+    disk_factors: RefCell<Vec<f64>>,
     /// Commits that are still answered before one is not; 0: all are answered.
     commits_to_lost_answer: Cell<u64>,
+    /// Commits of a process whose answers are lost from now on.
+    answers_to_lose: RefCell<BTreeMap<SmolStr, u32>>,
     sessions: RefCell<Vec<Registered>>,
     next_session: Cell<u64>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            refuses_writes: Cell::new(false),
-            disk_factor: Cell::new(1.0),
-            commits_to_lost_answer: Cell::new(0),
-            sessions: RefCell::default(),
-            next_session: Cell::new(0),
-        }
-    }
 }
 
 struct Registered {
@@ -57,14 +50,46 @@ impl ServerControl {
         of_client.map(|session| session.kill.notify_one()).count()
     }
 
-    /// Refuses, or allows again, whatever writes or locks.
-    pub fn refuse_writes(&self, refuse: bool) {
-        self.0.refuses_writes.set(refuse);
+    /// Ends all sessions of everybody.
+    pub fn kill_all_sessions(&self) {
+        for session in &*self.0.sessions.borrow() {
+            session.kill.notify_one();
+        }
     }
 
-    /// Makes commits that much slower; 1: as they were.
+    /// Refuses, or allows again, whatever writes or locks; refusals are counted.
+    pub fn refuse_writes(&self, refuse: bool) {
+        let refusals = self.0.refusals.get();
+        self.0.refusals.set(if refuse { refusals + 1 } else { refusals.saturating_sub(1) });
+    }
+
+    /// Makes commits that much slower, on top of what makes them slow already.
     pub fn slow_disk(&self, factor: f64) {
-        self.0.disk_factor.set(factor);
+        self.0.disk_factors.borrow_mut().push(factor);
+    }
+
+    /// Takes a factor back.
+    pub fn mend_disk(&self, factor: f64) {
+        let mut factors = self.0.disk_factors.borrow_mut();
+        if let Some(index) = factors.iter().position(|known| known.to_bits() == factor.to_bits()) {
+            factors.remove(index);
+        }
+    }
+
+    /// That many commits more of a process happen, and its session dies before it is answered.
+    pub fn lose_answers(&self, client: &str, commits: u32) {
+        let mut answers = self.0.answers_to_lose.borrow_mut();
+        *answers.entry(client.into()).or_default() += commits;
+    }
+
+    /// Commits of a process whose answers are still to be lost.
+    pub fn answers_to_lose(&self, client: &str) -> u32 {
+        self.0.answers_to_lose.borrow().get(client).copied().unwrap_or(0)
+    }
+
+    /// All commits of a process are answered from now on.
+    pub fn keep_answers(&self, client: &str) {
+        self.0.answers_to_lose.borrow_mut().remove(client);
     }
 
     /// The nth commit from now on (1: the next) that has written something happens, and its session
@@ -79,15 +104,21 @@ impl ServerControl {
     }
 
     pub(super) fn refuses_writes(&self) -> bool {
-        self.0.refuses_writes.get()
+        self.0.refusals.get() > 0
     }
 
     pub(super) fn disk_factor(&self) -> f64 {
-        self.0.disk_factor.get()
+        self.0.disk_factors.borrow().iter().product()
     }
 
     /// Counts a commit; whether its answer is to be lost.
-    pub(super) fn loses_answer(&self) -> bool {
+    pub(super) fn loses_answer(&self, client: &SmolStr) -> bool {
+        if let Some(left) = self.0.answers_to_lose.borrow_mut().get_mut(client)
+            && *left > 0
+        {
+            *left -= 1;
+            return true;
+        }
         let left = self.0.commits_to_lost_answer.get();
         self.0.commits_to_lost_answer.set(left.saturating_sub(1));
         left == 1

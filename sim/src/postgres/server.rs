@@ -175,7 +175,7 @@ impl Served {
             keys_locked: committed.keys_locked,
             changes: committed.changes,
         });
-        !self.backend.control.loses_answer()
+        !self.backend.control.loses_answer(session.client())
     }
 
     async fn spend(&self, us: f64) {

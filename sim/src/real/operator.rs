@@ -34,6 +34,9 @@ pub(super) fn refusal(fault: &Fault, controls: &Controls) -> Option<String> {
     if is_of_brokers(fault) {
         return Some(format!("{kind}: no handle on a real broker does it; run it with --on sim"));
     }
+    if matches!(fault, Fault::Database(_) | Fault::Operator(_) | Fault::AtPoint { .. }) {
+        return Some(format!("{kind}: only the simulator does it; run it with --on sim"));
+    }
     for process in fault.processes() {
         let other_broker = process.starts_with("kafka-") && process != BROKER;
         if other_broker {

@@ -10,6 +10,7 @@
 mod build;
 mod draw;
 mod fields;
+mod servers;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,20 @@ pub enum FaultKind {
     SlowFetch,
     /// Records come once more, late.
     DuplicateDelivery,
+    /// Commits are slow.
+    SlowDisk,
+    /// All keys are locked.
+    LockPileUp,
+    /// Writes are refused.
+    Failover,
+    /// Commits are not answered.
+    LostAnswer,
+    /// One instance too many.
+    SecondInstance,
+    /// Old messages under old tokens.
+    ZombieProducer,
+    /// All news again, several times at once.
+    ReprocessTwice,
 }
 
 /// The kinds by name, with what each does.
@@ -86,6 +101,13 @@ pub const KINDS: &[(&str, &str)] = &[
     ("rebalance_storm", "the members of a group are made to join again and again"),
     ("slow_fetch", "a broker answers fetches slowly for a while"),
     ("duplicate_delivery", "records that a group is done with come once more, behind newer ones"),
+    ("slow_disk", "commits of the database take `factor` times as long"),
+    ("lock_pile_up", "a transaction that is left open holds the locks of all keys"),
+    ("failover", "the database ends all sessions and refuses writes for a while"),
+    ("lost_answer", "`times` commits of a process happen, and their answers are lost"),
+    ("second_instance", "one more instance of a process, e.g. a second scheduler, by mistake"),
+    ("zombie_producer", "what a process published before `lasts` is published once more"),
+    ("reprocess_twice", "the news of all transactions are published again, `times` at once"),
 ];
 
 /// The kinds that hit a group of consumers.
@@ -100,6 +122,12 @@ pub struct FaultSpec {
     pub kind: FaultKind,
     /// When, since the storm began.
     pub at: When,
+    /// What a swarm turns on and off together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<SmolStr>,
+    /// Whether a swarm has turned it off.
+    #[serde(skip)]
+    pub(super) is_off: bool,
     /// Whom it hits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<SmolStr>,
@@ -112,10 +140,10 @@ pub struct FaultSpec {
     /// The other end, or the other group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other: Option<SmolStr>,
-    /// Crash point: a name, or `all PROCESS` for one crash at each.
+    /// Named point at which it begins, instead of a time: a name, or `all PROCESS` for one at each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point: Option<String>,
-    /// On which passes of the point, one crash each; drawn from 1 to 4 if absent.
+    /// On which passes of the point, one fault each; drawn from 1 to 4 if absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passes: Vec<u64>,
     /// How long the point is waited for.
@@ -136,6 +164,9 @@ pub struct FaultSpec {
     /// Added latency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<Millis>,
+    /// How many times as slow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<u32>,
     /// Error of a clock in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset_ms: Option<i64>,
@@ -218,20 +249,39 @@ impl FaultSpec {
         draw: &mut Draw<'_>,
         storm: Millis,
     ) -> Result<Fault, FaultProblem> {
+        let is_death = self.kind == FaultKind::Crash;
         let process = match &self.process {
-            Some(name) => draw.one("process", name)?,
-            None => draw.instance_of(point.host()),
+            Some(name) if is_death => draw.one("process", name)?,
+            _ => draw.instance_of(point.host()),
         };
-        Ok(Fault::CrashAtPoint {
-            process,
-            kind: point.process.into(),
-            call: point.call.into(),
-            side: point.side,
-            pass: pass.unwrap_or_else(|| 1 + below(draw.rng, 4)),
-            within_ms: self.within.unwrap_or(storm).0,
-            down_ms: self.down.unwrap_or(Millis(500)).0,
-        })
+        let (kind, call, side) = (point.process.into(), point.call.into(), point.side);
+        let pass = pass.unwrap_or_else(|| 1 + below(draw.rng, 4));
+        let within_ms = self.within.unwrap_or(storm).0;
+        if is_death {
+            let down_ms = self.down.unwrap_or(Millis(500)).0;
+            return Ok(Fault::CrashAtPoint { process, kind, call, side, pass, within_ms, down_ms });
+        }
+        // Whoever is hit need not be who passes; if it can be, it is.
+        let fault = match &self.process {
+            Some(name) if draw.group("process", name, &[])?.contains(&process) => {
+                FaultSpec { process: Some(process.clone()), ..self.clone() }.build(draw)?
+            }
+            _ => self.build(draw)?,
+        };
+        let fault = Box::new(fault);
+        Ok(Fault::AtPoint { process, kind, call, side, pass, within_ms, fault })
     }
+}
+
+/// A process that the seed draws, by its name in a file.
+pub(super) fn one_process(
+    field: &'static str,
+    name: &str,
+    seed: u64,
+    label: &str,
+    cluster: &ClusterSpec,
+) -> Result<SmolStr, FaultProblem> {
+    Draw { rng: &mut stream(seed, label), cluster }.one(field, name)
 }
 
 fn once() -> u32 {

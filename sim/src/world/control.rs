@@ -11,9 +11,10 @@ use std::time::Duration;
 use backdate_reports::recording::{CrashCause, EventKind, SimTime};
 use smol_str::SmolStr;
 
-use super::link;
+use super::process::Process;
 use super::processes::{CrashPointPlan, Main, PointName};
 use super::world::Shared;
+use super::{link, sync};
 
 /// A handle on the world; clones are the same handle.
 #[derive(Clone)]
@@ -150,6 +151,12 @@ impl Control {
         processes.set_skew(process, now, offset_us, drift_ppm);
     }
 
+    /// Gives a process the lowest priority from now on, or none.
+    pub fn starve(&self, name: Option<&str>) {
+        let process = name.map(|name| self.find(name));
+        self.0.tasks.borrow_mut().starve(process);
+    }
+
     /// Plans a death at a named point. It happens once.
     pub fn set_crash_point(&self, plan: CrashPointPlan) {
         self.find(&plan.process_instance);
@@ -164,6 +171,15 @@ impl Control {
     /// Takes a planned death back.
     pub fn clear_crash_point(&self, plan: &CrashPointPlan) {
         self.0.processes.borrow_mut().clear_crash_point(plan);
+    }
+
+    /// Waits until a process passes a point, which it does at once; whether it did in that time.
+    pub async fn passes(&self, waiter: &Process, plan: CrashPointPlan, within: Duration) -> bool {
+        self.find(&plan.process_instance);
+        let passed = self.0.processes.borrow_mut().watch(plan.clone());
+        let has_passed = sync::timeout(waiter, within, passed.notified()).await.is_some();
+        self.0.processes.borrow_mut().forget_watch(&plan);
+        has_passed
     }
 
     /// How often each named point was passed.

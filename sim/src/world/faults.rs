@@ -11,8 +11,10 @@
 //! # The engine must survive
 //! what stands at each variant: as always, without any effect on what it ends up with.
 
+mod database;
 mod extent;
 mod inject;
+mod operators;
 
 use std::time::Duration;
 
@@ -20,7 +22,9 @@ use backdate_engine::ports::host::Side;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-pub use inject::{Servers, inject};
+pub use database::DatabaseFault;
+pub use inject::{Performance, Servers, inject};
+pub use operators::OperatorFault;
 
 /// A fault. Times are simulated milliseconds; processes go by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -263,6 +267,31 @@ pub enum Fault {
         /// How many of each partition.
         records: u64,
     },
+    /// What else befalls the database.
+    Database(DatabaseFault),
+    /// What people do by mistake.
+    Operator(OperatorFault),
+    /// Another fault, which begins when a process passes a named point in its code for the n-th
+    /// time from now on; the process goes on.
+    ///
+    /// # The engine must survive
+    /// the other fault, at the worst of moments.
+    AtPoint {
+        /// Who passes.
+        process: SmolStr,
+        /// Process kind.
+        kind: SmolStr,
+        /// Port call.
+        call: SmolStr,
+        /// Before or after it.
+        side: Side,
+        /// On which pass, counted from 1.
+        pass: u64,
+        /// The fault does not begin if the pass has not come by then.
+        within_ms: u64,
+        /// What begins there.
+        fault: Box<Fault>,
+    },
 }
 
 impl Fault {
@@ -288,6 +317,9 @@ impl Fault {
             Fault::RebalanceStorm { .. } => "rebalance_storm",
             Fault::SlowFetch { .. } => "slow_fetch",
             Fault::DuplicateDelivery { .. } => "duplicate_delivery",
+            Fault::Database(fault) => fault.kind(),
+            Fault::Operator(fault) => fault.kind(),
+            Fault::AtPoint { fault, .. } => fault.kind(),
         }
     }
 }

@@ -76,6 +76,8 @@ pub(super) struct Processes {
     by_name: BTreeMap<SmolStr, u16>,
     passes: BTreeMap<PointKey, u64>,
     plans: Vec<CrashPointPlan>,
+    /// Who waits for a pass.
+    watches: Vec<(CrashPointPlan, Notify)>,
 }
 
 impl Processes {
@@ -230,6 +232,19 @@ impl Processes {
         self.plans.retain(|known| known != plan);
     }
 
+    /// Notified once when a process passes a point.
+    pub(super) fn watch(&mut self, plan: CrashPointPlan) -> Notify {
+        let passed = Notify::new();
+        self.watches.push((plan, passed.clone()));
+        passed
+    }
+
+    pub(super) fn forget_watch(&mut self, plan: &CrashPointPlan) {
+        if let Some(index) = self.watches.iter().position(|(known, _)| known == plan) {
+            self.watches.remove(index);
+        }
+    }
+
     pub(super) fn points_passed(&self) -> BTreeMap<PointName, u64> {
         let named = |((process, kind, call, side), passes): (&PointKey, &u64)| {
             let name = (self.name(*process), SmolStr::new(kind), SmolStr::new(call), *side);
@@ -256,7 +271,7 @@ impl Processes {
         let passes = self.passes.entry((process, kind, call, side)).or_default();
         *passes += 1;
         let pass = *passes;
-        if self.plans.is_empty() {
+        if self.plans.is_empty() && self.watches.is_empty() {
             return None;
         }
         let instance = &self.record(process).name;
@@ -264,6 +279,11 @@ impl Processes {
             let here = (plan.side, plan.pass) == (side, pass);
             here && plan.call == call && plan.process == kind && plan.process_instance == *instance
         };
+        for (plan, passed) in &self.watches {
+            if planned(plan) {
+                passed.notify_one();
+            }
+        }
         let index = self.plans.iter().position(planned)?;
         let plan = self.plans.swap_remove(index);
         Some(CrashCause::Point { process: plan.process, call: plan.call, side, pass })

@@ -11,8 +11,10 @@ impl FaultSpec {
         if OF_CONSUMERS.contains(&self.kind) {
             return self.of_consumers(draw);
         }
-        let process = self.process.as_deref();
-        let process = process.ok_or(("process", "is missing: whom does it hit?".to_owned()))?;
+        if let Some(fault) = self.of_servers(draw) {
+            return fault;
+        }
+        let process = self.whom()?;
         match self.kind {
             K::SlowFetch | K::LeaderChange => self.of_broker(process, draw),
             K::LinkDelay
@@ -23,6 +25,12 @@ impl FaultSpec {
             | K::ConnectionReset => self.of_network(process, draw),
             _ => self.of_process(process, draw),
         }
+    }
+
+    /// Whom it hits.
+    pub(super) fn whom(&self) -> Result<&str, FaultProblem> {
+        let process = self.process.as_deref();
+        process.ok_or_else(|| ("process", "is missing: whom does it hit?".to_owned()))
     }
 
     fn of_process(&self, process: &str, draw: &mut Draw<'_>) -> Result<Fault, FaultProblem> {
@@ -134,6 +142,6 @@ impl FaultSpec {
 }
 
 /// A duration without which a kind of fault means nothing.
-fn needed(field: &'static str, value: Option<Millis>) -> Result<u64, FaultProblem> {
+pub(super) fn needed(field: &'static str, value: Option<Millis>) -> Result<u64, FaultProblem> {
     value.map(|ms| ms.0).ok_or((field, "is missing: this kind of fault needs it".into()))
 }

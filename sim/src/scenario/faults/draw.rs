@@ -42,6 +42,10 @@ impl Draw<'_> {
         name: &str,
         without: &[SmolStr],
     ) -> Result<Vec<SmolStr>, FaultProblem> {
+        if name == "any" {
+            let engine = self.cluster.engine_processes();
+            return Ok(vec![self.pick(engine)]);
+        }
         let mut everybody = self.cluster.engine_processes();
         everybody.extend((1..=self.cluster.brokers).map(|n| format_smolstr!("kafka-{n}")));
         everybody.push("postgres".into());

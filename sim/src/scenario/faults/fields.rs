@@ -6,6 +6,20 @@ use super::{FaultKind, FaultProblem, FaultSpec, OF_CONSUMERS};
 const REPEATING: &[FaultKind] =
     &[FaultKind::RestartLoop, FaultKind::ClockJump, FaultKind::Flapping, FaultKind::RebalanceStorm];
 
+/// Kinds that are done so many times.
+const COUNTED: &[FaultKind] = &[
+    FaultKind::RestartLoop,
+    FaultKind::ClockJump,
+    FaultKind::Flapping,
+    FaultKind::RebalanceStorm,
+    FaultKind::LostAnswer,
+    FaultKind::ReprocessTwice,
+];
+
+/// Kinds that hit no process of the engine.
+const OF_ALL: &[FaultKind] =
+    &[FaultKind::SlowDisk, FaultKind::LockPileUp, FaultKind::Failover, FaultKind::ReprocessTwice];
+
 /// Kinds that begin and end.
 const LASTING: &[FaultKind] = &[
     FaultKind::Pause,
@@ -17,16 +31,19 @@ const LASTING: &[FaultKind] = &[
     FaultKind::PartitionOneWay,
     FaultKind::Flapping,
     FaultKind::SlowFetch,
+    FaultKind::SlowDisk,
+    FaultKind::LockPileUp,
+    FaultKind::Failover,
+    FaultKind::LostAnswer,
+    FaultKind::SecondInstance,
+    FaultKind::ZombieProducer,
 ];
 
 impl FaultSpec {
     pub(super) fn refuse_unused_fields(&self) -> Result<(), FaultProblem> {
         use FaultKind as K;
         let kind = self.kind;
-        let used_by: [(&'static str, bool, &[FaultKind]); 13] = [
-            ("point", self.point.is_some(), &[K::Crash]),
-            ("passes", !self.passes.is_empty(), &[K::Crash]),
-            ("within", self.within.is_some(), &[K::Crash]),
+        let used_by: [(&'static str, bool, &[FaultKind]); 11] = [
             ("down", self.down.is_some(), &[K::Crash, K::RestartLoop]),
             (
                 "other",
@@ -34,7 +51,8 @@ impl FaultSpec {
                 &[K::LinkDelay, K::Partition, K::PartitionOneWay, K::Flapping, K::ConnectionReset],
             ),
             ("between", self.between.is_some(), REPEATING),
-            ("times", self.times.is_some(), REPEATING),
+            ("times", self.times.is_some(), COUNTED),
+            ("factor", self.factor.is_some(), &[K::SlowDisk]),
             ("extra", self.extra.is_some(), &[K::LinkDelay, K::LatencySpike, K::SlowFetch]),
             ("group", self.group.is_some(), &OF_CONSUMERS),
             ("records", self.records.is_some(), &[K::DuplicateDelivery]),
@@ -53,6 +71,9 @@ impl FaultSpec {
         }
         if self.process.is_some() && OF_CONSUMERS.contains(&kind) {
             return Err(("process", "does nothing for this kind of fault: name a `group`".into()));
+        }
+        if self.process.is_some() && OF_ALL.contains(&kind) {
+            return Err(("process", "does nothing for this kind of fault: take it out".into()));
         }
         if self.records == Some(0) {
             return Err(("records", "= 0: must be at least 1".into()));

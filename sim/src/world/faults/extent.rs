@@ -28,6 +28,9 @@ impl Fault {
             | Fault::ConnectionReset { a, b } => vec![a, b],
             Fault::Partition { a, b, .. } => a.iter().chain(b).collect(),
             Fault::PartitionOneWay { from, to, .. } => from.iter().chain(to).collect(),
+            Fault::Database(fault) => vec![fault.process()],
+            Fault::Operator(fault) => fault.process().into_iter().collect(),
+            Fault::AtPoint { fault, .. } => fault.processes(),
         }
     }
 
@@ -37,6 +40,7 @@ impl Fault {
             Fault::CoordinatorMove { group }
             | Fault::RebalanceStorm { group, .. }
             | Fault::DuplicateDelivery { group, .. } => Some(group),
+            Fault::AtPoint { fault, .. } => fault.group(),
             _ => None,
         }
     }
@@ -48,7 +52,7 @@ impl Fault {
     }
 
     /// Changes all its waits.
-    pub fn hurry(&mut self, wait: impl Fn(u64) -> u64) {
+    pub fn hurry(&mut self, wait: &dyn Fn(u64) -> u64) {
         let waits = match self {
             Fault::Crash { down_ms, .. } => vec![down_ms],
             Fault::CrashAtPoint { within_ms, down_ms, .. } => vec![within_ms, down_ms],
@@ -70,13 +74,23 @@ impl Fault {
             | Fault::CoordinatorMove { .. }
             | Fault::LeaderChange { .. }
             | Fault::DuplicateDelivery { .. } => Vec::new(),
+            Fault::Database(fault) => fault.waits(),
+            Fault::Operator(fault) => fault.waits(),
+            Fault::AtPoint { within_ms, fault, .. } => {
+                fault.hurry(wait);
+                vec![within_ms]
+            }
         };
         waits.into_iter().for_each(|ms| *ms = wait(*ms));
     }
 
     /// How long it lasts at most.
     pub fn lasts(&self) -> Duration {
-        millis(match self {
+        millis(self.lasts_ms())
+    }
+
+    fn lasts_ms(&self) -> u64 {
+        match self {
             Fault::Crash { down_ms, .. } => *down_ms,
             Fault::CrashAtPoint { within_ms, down_ms, .. } => within_ms + down_ms,
             Fault::Pause { for_ms, .. }
@@ -100,6 +114,9 @@ impl Fault {
             | Fault::CoordinatorMove { .. }
             | Fault::LeaderChange { .. }
             | Fault::DuplicateDelivery { .. } => 0,
-        })
+            Fault::Database(fault) => fault.lasts_ms(),
+            Fault::Operator(fault) => fault.lasts_ms(),
+            Fault::AtPoint { within_ms, fault, .. } => within_ms + fault.lasts_ms(),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! How each fault is done to the world and taken back.
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,6 +9,9 @@ use smol_str::SmolStr;
 
 use super::super::{Control, CrashPointPlan, Process, sync};
 use super::{Fault, millis};
+
+/// A fault that is being done.
+pub type Performance = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The servers as their operator holds them: what they are is no matter of the world itself.
 pub trait Servers {
@@ -31,11 +35,25 @@ pub trait Servers {
 
     /// Appends the newest records that a group is done with once more, so many of each partition.
     fn deliver_again(&self, group: &str, records: u64);
+
+    /// Does what befalls the database, or what an operator does by mistake, from begin to end.
+    fn perform(&self, fault: Fault, control: Control, injector: Process) -> Performance;
 }
 
 /// Begins a fault, waits until it is over and ends it. The process is the one that injects, not the
 /// one that suffers. If the future is dropped, the fault stays; [`Control::calm`] ends those.
 pub async fn inject(fault: Fault, control: Control, process: Process, servers: Rc<dyn Servers>) {
+    let fault = match fault {
+        Fault::AtPoint { within_ms, .. } => {
+            let point = point_of(&fault, &control);
+            if !control.passes(&process, point, millis(within_ms)).await {
+                return;
+            }
+            let Fault::AtPoint { fault, .. } = fault else { return };
+            *fault
+        }
+        fault => fault,
+    };
     let detail = fault.detail();
     let note = |begins| {
         process.record(EventKind::Fault {
@@ -65,6 +83,10 @@ pub async fn inject(fault: Fault, control: Control, process: Process, servers: R
         | Fault::RebalanceStorm { .. }
         | Fault::SlowFetch { .. }
         | Fault::DuplicateDelivery { .. } => trouble_brokers(&fault, &*servers, &process).await,
+        Fault::Database(_) | Fault::Operator(_) => {
+            servers.perform(fault.clone(), control, process.clone()).await;
+        }
+        Fault::AtPoint { .. } => unreachable!("what begins at a point does not wait for another"),
     }
     note(false);
 }
@@ -97,18 +119,10 @@ async fn crash_for(control: &Control, injector: &Process, process: &str, down_ms
 }
 
 async fn crash_at_point(fault: &Fault, control: &Control, injector: &Process) {
-    let Fault::CrashAtPoint { process, kind, call, side, pass, within_ms, down_ms } = fault else {
+    let Fault::CrashAtPoint { process, within_ms, down_ms, .. } = fault else {
         unreachable!("only deaths at points come here");
     };
-    let name = (process.clone(), kind.clone(), call.clone(), *side);
-    let passed = control.points_passed().get(&name).copied().unwrap_or(0);
-    let plan = CrashPointPlan {
-        process_instance: process.clone(),
-        process: kind.clone(),
-        call: call.clone(),
-        side: *side,
-        pass: passed + pass,
-    };
+    let plan = point_of(fault, control);
     control.set_crash_point(plan.clone());
     let deadline = injector.now() + millis(*within_ms);
     while control.has_crash_point(&plan) && injector.now() < deadline {
@@ -121,6 +135,24 @@ async fn crash_at_point(fault: &Fault, control: &Control, injector: &Process) {
     }
     injector.sleep(millis(*down_ms)).await;
     control.restart(process);
+}
+
+/// The pass at which a fault waits for a process, counted since the world began.
+fn point_of(fault: &Fault, control: &Control) -> CrashPointPlan {
+    let (Fault::CrashAtPoint { process, kind, call, side, pass, .. }
+    | Fault::AtPoint { process, kind, call, side, pass, .. }) = fault
+    else {
+        unreachable!("only faults at points have one");
+    };
+    let name = (process.clone(), kind.clone(), call.clone(), *side);
+    let passed = control.points_passed().get(&name).copied().unwrap_or(0);
+    CrashPointPlan {
+        process_instance: process.clone(),
+        process: kind.clone(),
+        call: call.clone(),
+        side: *side,
+        pass: passed + pass,
+    }
 }
 
 async fn trouble_brokers(fault: &Fault, servers: &dyn Servers, injector: &Process) {

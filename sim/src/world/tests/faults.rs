@@ -8,7 +8,7 @@ use backdate_engine::ports::host::Side;
 use backdate_reports::recording::{Event, EventKind};
 use smol_str::SmolStr;
 
-use super::super::faults::{Fault, Servers, inject};
+use super::super::faults::{Fault, Performance, Servers, inject};
 use super::super::{Control, Process, World};
 use super::{ask, at_ms, config, main, ms};
 
@@ -99,6 +99,10 @@ impl Servers for Desk {
 
     fn deliver_again(&self, group: &str, records: u64) {
         self.note(format!("again {group} {records}"));
+    }
+
+    fn perform(&self, fault: Fault, _: Control, injector: Process) -> Performance {
+        Box::pin(async move { injector.sleep(fault.lasts()).await })
     }
 }
 
@@ -258,6 +262,24 @@ fn a_nuisance_has_its_own_effect_and_no_other() {
             assert!(seen.rounds[2] > 100, "{fault:?}: {seen:?}");
         }
     }
+}
+
+#[test]
+fn a_fault_at_a_point_begins_when_the_point_is_passed_or_not_at_all() {
+    let at_point = |side| Fault::AtPoint {
+        process: "server".into(),
+        kind: "server".into(),
+        call: "answer".into(),
+        side,
+        pass: 200,
+        within_ms: 4_000,
+        fault: Box::new(Fault::Pause { process: "client".into(), for_ms: 300 }),
+    };
+    let (_, notes, _) = suffer(&at_point(Side::Before));
+    let [(begun, true), (ended, false)] = notes[..] else { panic!("{notes:?}") };
+    assert!(begun > 1_100, "200 answers take their time");
+    assert_eq!(ended, begun + 300);
+    assert!(suffer(&at_point(Side::After)).1.is_empty(), "nobody passes there");
 }
 
 #[test]
