@@ -11,14 +11,15 @@ use thiserror::Error;
 use super::canary::Canary;
 use super::observers::{EventObserver, Observers};
 use super::outcome::{End, Outcome};
-use super::simulation::{Simulation, SimulationConfig};
+use super::simulation::{SPARE_PROCESSES, Simulation, SimulationConfig};
 use super::stage::{Input, Stage};
 use crate::cluster::ClusterConfig;
 use crate::feed::export::Tables;
 use crate::kafka;
 use crate::oracle::JudgeConfig;
 use crate::scenario::plan::{Plan, PlannedInput};
-use crate::world::{Probe, TaskChoice};
+use crate::world::Probe;
+use crate::world::faults::{Fault, OperatorFault};
 
 /// Folder of the tables in the folder of a saved run.
 pub const TABLES_FOLDER: &str = "tables";
@@ -80,15 +81,28 @@ pub fn run_probed(options: RunOptions<'_>, probe: Option<Probe>) -> Result<Outco
     let observers = observers(&mut options)?;
     let config = SimulationConfig {
         seed: plan.seed,
-        task_choice: TaskChoice::Seeded,
+        task_choice: plan.tasks.choice(),
+        starved: plan.tasks.starved().cloned(),
         start: plan.start,
         cluster: cluster_config(plan),
+        spare_processes: SPARE_PROCESSES + unplanned_instances(plan),
     };
     let simulation = Simulation::start(config, observers);
     if let Some(probe) = probe {
         simulation.set_probe(probe);
     }
     perform(simulation, options)
+}
+
+/// Instances that faults start.
+fn unplanned_instances(plan: &Plan) -> usize {
+    let faults = plan.faults.iter().map(|planned| match &planned.fault {
+        Fault::AtPoint { fault, .. } => fault,
+        fault => fault,
+    });
+    let starts =
+        |fault: &&Fault| matches!(fault, Fault::Operator(OperatorFault::SecondInstance { .. }));
+    faults.filter(starts).count()
 }
 
 /// What looks on at a run.

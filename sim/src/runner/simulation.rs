@@ -21,6 +21,8 @@ use crate::scenario::plan::PlannedFault;
 use crate::world::faults::{Fault, Servers, inject};
 use crate::world::{Control, Main, Probe, Process, TaskChoice, World, WorldConfig};
 
+/// Processes that join any simulation while it runs, and one more: the operator.
+pub const SPARE_PROCESSES: usize = 2;
 /// Records that the client sends at once at the most.
 const CLIENT_BATCH: usize = 500;
 
@@ -30,10 +32,14 @@ pub struct SimulationConfig {
     pub seed: u64,
     /// How ready tasks are picked.
     pub task_choice: TaskChoice,
+    /// The process that has the lowest priority during the storm.
+    pub starved: Option<SmolStr>,
     /// Wall clock at the start.
     pub start: Timestamp,
     /// The cluster.
     pub cluster: ClusterConfig,
+    /// Processes that may be added while it runs.
+    pub spare_processes: usize,
 }
 
 /// The inputs that the client still has to send.
@@ -53,6 +59,7 @@ pub struct Simulation {
     observers: Rc<RefCell<Option<Observers>>>,
     /// Faults that are under way or still to come.
     faults: Rc<Cell<usize>>,
+    starved: Option<SmolStr>,
 }
 
 impl Simulation {
@@ -71,7 +78,8 @@ impl Simulation {
                 observers.observe(&event);
             }
         };
-        let world = World::new(world_config, Box::new(observe));
+        let mut world = World::new(world_config, Box::new(observe));
+        world.reserve_processes(config.spare_processes);
         if let Some(observers) = observers.borrow_mut().as_mut() {
             observers.set_course(world.course());
         }
@@ -88,7 +96,8 @@ impl Simulation {
         let outbound = Rc::new(RefCell::new(Outbound::default()));
         control.add_process("client-1", client_main(cluster.clone(), outbound.clone()));
         let faults = Rc::default();
-        Self { world, control, cluster, outbound, observers, faults }
+        let starved = config.starved;
+        Self { world, control, cluster, outbound, observers, faults, starved }
     }
 
     /// Tells a probe from now on what the machine is busy with.
@@ -126,6 +135,8 @@ impl Stage for Simulation {
     }
 
     fn phase(&mut self, phase: Phase) {
+        let starved = self.starved.as_deref().filter(|_| phase == Phase::Storm);
+        self.control.starve(starved);
         self.control.record("harness", EventKind::Phase(phase));
     }
 

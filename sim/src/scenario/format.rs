@@ -23,6 +23,8 @@ use super::edits::Edit;
 use super::expect::Expect;
 use super::faults::FaultSpec;
 use super::schema;
+use super::swarm::Swarm;
+use super::tasks::Tasks;
 use crate::oracle::RuleId;
 
 /// A scenario file.
@@ -56,6 +58,12 @@ pub struct Scenario {
     /// How what is judged is doctored, so that a rule breaks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edits: Vec<Edit>,
+    /// Which task that is ready runs next.
+    #[serde(default, skip_serializing_if = "Tasks::is_seeded")]
+    pub tasks: Tasks,
+    /// What a seed draws of all this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swarm: Option<Swarm>,
     /// How long.
     pub phases: Phases,
     /// What must have happened.

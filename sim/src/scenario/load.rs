@@ -13,7 +13,7 @@ use toml::{Spanned, Table, Value};
 
 use super::format::Scenario;
 use super::problem::{Problem, Problems, closest};
-use super::validate;
+use super::{swarm, validate};
 use crate::workload::market::Market;
 
 /// A scenario that is fit to be planned.
@@ -25,6 +25,22 @@ pub struct Loaded {
     pub scenario: Scenario,
     /// The market data that it names.
     pub market: Market,
+    /// The same as a table, in which a swarm draws.
+    pub(super) table: Table,
+    /// Paths of the fields that `--set` names.
+    pub(super) fixed: Vec<String>,
+}
+
+impl Loaded {
+    /// Whether `--set` names a field, one around it or one of its own.
+    pub(super) fn is_fixed(&self, path: &str) -> bool {
+        let is_within = |inner: &str, outer: &str| {
+            inner
+                .strip_prefix(outer)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.fixed.iter().any(|fixed| is_within(fixed, path) || is_within(path, fixed))
+    }
 }
 
 /// Reads and checks a scenario file.
@@ -44,19 +60,23 @@ pub fn parse(path: &Path, text: &str, overrides: &[String]) -> Result<Loaded, Pr
     for change in overrides {
         set(&mut table, change, &mut places)?;
     }
-    let scenario: Scenario = serde_path_to_error::deserialize(Value::Table(table))
+    let scenario: Scenario = serde_path_to_error::deserialize(Value::Table(table.clone()))
         .map_err(|error| places.structure(&error))?;
     let mut problems = Vec::new();
+    let mut complain = |field: &str, message: String| {
+        problems.push(places.problem(field, message));
+    };
     let folder = path.parent().unwrap_or(Path::new("."));
-    let market = validate::validate(&scenario, folder, &mut |field: &str, message: String| {
+    let market = validate::validate(&scenario, folder, None, &mut complain);
+    let Some(market) = market.filter(|_| problems.is_empty()) else {
+        return Err(Problems(problems));
+    };
+    let fixed = places.overrides.keys().cloned().collect();
+    let loaded = Loaded { path: path.to_path_buf(), scenario, market, table, fixed };
+    swarm::check(&loaded, &mut |field: &str, message: String| {
         problems.push(places.problem(field, message));
     });
-    match market {
-        Some(market) if problems.is_empty() => {
-            Ok(Loaded { path: path.to_path_buf(), scenario, market })
-        }
-        _ => Err(Problems(problems)),
-    }
+    if problems.is_empty() { Ok(loaded) } else { Err(Problems(problems)) }
 }
 
 /// A value with the fields that `PATH=VALUE` names replaced, held to the same rules as a scenario.
@@ -205,30 +225,66 @@ fn set(table: &mut Table, change: &str, places: &mut Places) -> Result<(), Probl
         change.split_once('=').ok_or_else(|| problem("", "has no `=`: write PATH=VALUE"))?;
     let path = path.trim();
     let value = parse_value(text.trim());
-    let mut steps = steps(path).ok_or_else(|| {
-        problem(path, "is no path: write it like workload.live.rate_per_second or faults[0].at")
-    })?;
-    let last = steps.pop().ok_or_else(|| problem(path, "is empty: name a field"))?;
-    let mut root = Value::Table(std::mem::take(table));
-    let mut at = &mut root;
-    for step in steps {
-        at = descend(at, step).ok_or_else(|| problem(path, "leads nowhere in this scenario"))?;
+    if steps(path).is_none() {
+        let cure = "is no path: write it like workload.live.rate_per_second or faults[0].at";
+        return Err(problem(path, cure));
     }
-    let slot = match last {
-        Step::Key(key) => at.as_table_mut().map(|table| {
-            table.insert(key.to_owned(), value);
-        }),
-        Step::Index(index) => at.as_array_mut().and_then(|array| {
-            *array.get_mut(index)? = value;
-            Some(())
-        }),
-    };
-    slot.ok_or_else(|| problem(path, "leads nowhere in this scenario"))?;
-    if let Value::Table(changed) = root {
-        *table = changed;
+    if !put(table, path, value) {
+        return Err(problem(path, "leads nowhere in this scenario"));
     }
     places.overrides.insert(path.to_owned(), change.to_owned());
     Ok(())
+}
+
+/// Puts a value at a path; whether the path leads anywhere.
+pub(super) fn put(table: &mut Table, path: &str, value: Value) -> bool {
+    let mut root = Value::Table(std::mem::take(table));
+    let is_put = put_into(&mut root, path, value).is_some();
+    if let Value::Table(changed) = root {
+        *table = changed;
+    }
+    is_put
+}
+
+fn put_into(root: &mut Value, path: &str, value: Value) -> Option<()> {
+    let mut steps = steps(path)?;
+    let last = steps.pop()?;
+    let mut at = root;
+    for step in steps {
+        at = descend(at, step)?;
+    }
+    match last {
+        Step::Key(key) => {
+            at.as_table_mut()?.insert(key.to_owned(), value);
+        }
+        Step::Index(index) => *at.as_array_mut()?.get_mut(index)? = value,
+    }
+    Some(())
+}
+
+/// The table around a path and its last key, if the path goes through tables alone.
+fn around<'a, 'b>(table: &'a mut Table, path: &'b str) -> Option<(&'a mut Table, &'b str)> {
+    let (outer, last) = path.rsplit_once('.').unwrap_or(("", path));
+    let mut at = table;
+    for key in outer.split('.').filter(|key| !key.is_empty()) {
+        at = at.get_mut(key)?.as_table_mut()?;
+    }
+    Some((at, last))
+}
+
+/// Whether there is anything at a path through tables.
+pub(super) fn has(table: &Table, path: &str) -> bool {
+    let mut keys = path.split('.');
+    let first = keys.next().and_then(|key| table.get(key));
+    let found = first.and_then(|first| keys.try_fold(first, |at, key| at.as_table()?.get(key)));
+    found.is_some()
+}
+
+/// Takes out what is at a path through tables.
+pub(super) fn take_out(table: &mut Table, path: &str) {
+    if let Some((table, last)) = around(table, path) {
+        table.remove(last);
+    }
 }
 
 /// A step of a path.

@@ -23,6 +23,8 @@ pub mod points;
 pub mod problem;
 pub mod schema;
 pub mod source;
+pub mod swarm;
+pub mod tasks;
 mod validate;
 
 #[cfg(test)]

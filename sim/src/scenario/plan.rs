@@ -26,6 +26,7 @@ use super::expect::Expect;
 use super::format::{ClusterSpec, On, Scenario, Workload};
 use super::load::Loaded;
 use super::problem::Problem;
+use super::tasks::Tasks;
 use crate::oracle::RuleId;
 use crate::workload;
 use crate::workload::market::Market;
@@ -61,6 +62,9 @@ pub struct Plan {
     /// The rules that must find something to judge; all, if it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub must_evaluate: Option<Vec<RuleId>>,
+    /// Which task that is ready runs next.
+    #[serde(default, skip_serializing_if = "Tasks::is_seeded")]
+    pub tasks: Tasks,
     /// Brokers and instances.
     pub cluster: ClusterPlan,
     /// How long.
@@ -182,8 +186,15 @@ pub struct Generated {
 }
 
 impl Plan {
-    /// Expands a scenario.
+    /// Expands a scenario: first what a swarm draws of it, then workload and faults.
     pub fn expand(loaded: &Loaded, seed: u64) -> Plan {
+        match &loaded.scenario.swarm {
+            Some(swarm) => Plan::expand(&swarm.drawn(loaded, seed), seed),
+            None => Plan::of(loaded, seed),
+        }
+    }
+
+    fn of(loaded: &Loaded, seed: u64) -> Plan {
         let mut scenario = loaded.scenario.clone();
         loaded.market.name_files(&mut scenario.workload.data);
         let storm = scenario.phases.storm;
@@ -191,6 +202,7 @@ impl Plan {
             .faults
             .iter()
             .enumerate()
+            .filter(|(_, spec)| !spec.is_off)
             .flat_map(|(number, spec)| {
                 spec.expand(seed, number, &scenario.cluster, storm)
                     .expect("validation has expanded every fault once")
@@ -207,6 +219,10 @@ impl Plan {
             thresholds: scenario.thresholds.clone(),
             breaks: scenario.breaks,
             must_evaluate: None,
+            tasks: scenario
+                .tasks
+                .expand(seed, &scenario.cluster)
+                .expect("validation has expanded it once"),
             cluster: ClusterPlan::of(&scenario.cluster),
             phases: PhasesPlan {
                 warmup_limit_ms: scenario.phases.warmup_limit.0,
@@ -248,7 +264,7 @@ impl Plan {
         }
         for planned in &mut self.faults {
             planned.at_ms = divided(planned.at_ms);
-            planned.fault.hurry(divided);
+            planned.fault.hurry(&divided);
         }
         for edit in &mut self.edits {
             edit.at.0 = divided(edit.at.0);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::world::faults::Fault;
 
 const GOOD: &str = r#"# Shows that a scenario can be read.
 name = "good"
@@ -214,7 +215,8 @@ fn overrides_are_held_to_the_rules_of_the_file() {
         (
             "workload.live.rate=1",
             "--set workload.live.rate=1: workload.live.rate: unknown key: expected one of \
-             rate_per_second, mix, backdated_share, backdated_days_max, sells_before_buys_share",
+             rate_per_second, mix, backdated_share, backdated_days_max, sells_before_buys_share, \
+             hot_key_share",
         ),
         ("nonsense", "--set nonsense: has no `=`: write PATH=VALUE"),
         ("faults[7].at=1s", "--set faults[7].at=1s: faults[7].at: leads nowhere in this scenario"),
@@ -249,6 +251,29 @@ fn a_large_plan_keeps_its_generator_and_gives_the_same_inputs() {
 }
 
 #[test]
+fn every_crash_point_is_planned_for_its_first_three_passes() {
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/recovery/every_crash_point.toml");
+    let plan = Plan::expand(&load(&file, &[]).expect("a shipped scenario"), 1);
+    let mut planned: Vec<(String, u64)> = plan
+        .faults
+        .iter()
+        .map(|planned| match &planned.fault {
+            Fault::CrashAtPoint { kind, call, side, pass, .. } => {
+                (format!("{kind}/{call}/{side:?}").to_lowercase(), *pass)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let points = points::all().flat_map(|point| (1..=3).map(move |pass| (point.name(), pass)));
+    let mut all: Vec<(String, u64)> =
+        points.map(|(name, pass)| (name.to_lowercase(), pass)).collect();
+    planned.sort();
+    all.sort();
+    assert_eq!(planned, all);
+}
+
+#[test]
 fn taking_one_part_out_leaves_the_others_as_they_are() {
     let contents = |text: &str| {
         let plan = Plan::expand(&read(text, &[]).expect("fits"), 7);
@@ -263,4 +288,48 @@ fn taking_one_part_out_leaves_the_others_as_they_are() {
     rest.retain(|(label, _)| !label.starts_with("live/"));
     assert_eq!(rest, without);
     assert!(rest.len() < whole.len());
+}
+
+/// Shipped scenarios as they were when their plans were saved. A change of the code that changes
+/// one of these changes what every seed has ever stood for.
+const SAVED: [&str; 2] = ["collisions", "deaths"];
+
+#[test]
+fn a_seed_gives_the_plan_that_it_has_always_given() {
+    for name in SAVED {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/plans");
+        let loaded = load(&folder.join(format!("{name}.toml")), &[]).expect("a scenario");
+        let mut plan = Plan::expand(&loaded, 7);
+        plan.scenario = format!("tests/plans/{name}.toml");
+        let saved = folder.join(format!("{name}_seed_7.toml"));
+        let text = std::fs::read_to_string(&saved).expect("a saved plan");
+        let saved = Plan::from_toml(&saved, &text).expect("a plan");
+        assert_eq!(plan.faults, saved.faults, "{name}");
+        for (now, then) in plan.inputs.iter().zip(&saved.inputs) {
+            assert_eq!(now, then, "{name}");
+        }
+        assert_eq!(plan, saved, "{name}");
+    }
+}
+
+#[test]
+fn one_more_fault_or_entry_leaves_all_others_as_they_are() {
+    let parts = |text: &str| {
+        let plan = Plan::expand(&read(text, &[]).expect("fits"), 7);
+        let inputs = plan.inputs.into_iter();
+        let inputs = inputs.map(|input| (input.at_ms, input.correlation_id, input.value));
+        (inputs.collect::<Vec<_>>(), plan.faults)
+    };
+    let more = "[[faults]]\nkind = \"pause\"\nprocess = \"any\"\nat = \"drawn\"\nlasts = \"1s\"\n\
+        [workload.poison]\ncount = 2\n[[workload.chains]]\nportfolio = 1\nsecurity = \"IBM\"\n\
+        at = \"drawn\"\nlength = 2\nevery = \"1s\"\nbusiness_days_back = 3\n[phases]";
+    let (inputs, faults) = parts(GOOD);
+    let (more_inputs, more_faults) = parts(&GOOD.replace("[phases]", more));
+    assert_eq!(more_faults.len(), faults.len() + 1);
+    assert!(faults.iter().all(|fault| more_faults.contains(fault)));
+    assert_eq!(more_inputs.len(), inputs.len() + 4);
+    let old = |(_, label, _): &&(u64, smol_str::SmolStr, std::rc::Rc<str>)| {
+        !label.starts_with("poison/") && !label.starts_with("chain/")
+    };
+    assert!(more_inputs.iter().filter(old).eq(inputs.iter()));
 }

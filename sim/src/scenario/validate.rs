@@ -7,18 +7,19 @@ use backdate_reports::thresholds::Threshold;
 
 use super::duration::When;
 use super::format::Scenario;
-use super::format::workload::{Weights, Workload};
+use super::format::workload::{Data, Weights, Workload};
 use super::points;
 use super::problem::hint;
 use crate::workload::market::Market;
 
 /// Takes a complaint: path of the field, what is wrong and the cure.
-type Complain<'a> = dyn FnMut(&str, String) + 'a;
+pub(super) type Complain<'a> = dyn FnMut(&str, String) + 'a;
 
-/// Checks a scenario and reads its market data; none if that cannot be read.
+/// Checks a scenario and reads its market data, unless they are known; none if that is impossible.
 pub(super) fn validate(
     scenario: &Scenario,
     folder: &std::path::Path,
+    known: Option<(&Data, &Market)>,
     complain: &mut Complain<'_>,
 ) -> Option<Market> {
     header(scenario, complain);
@@ -26,7 +27,11 @@ pub(super) fn validate(
     phases(scenario, complain);
     let workload = &scenario.workload;
     rates_and_shares(workload, complain);
-    let market = match Market::read(&workload.data, folder) {
+    let read = || match known {
+        Some((data, market)) if *data == workload.data => Ok(market.clone()),
+        _ => Market::read(&workload.data, folder),
+    };
+    let market = match read() {
         Ok(market) => market,
         Err((field, why)) => {
             complain(&format!("workload.data.{field}"), why);
@@ -129,17 +134,23 @@ fn rates_and_shares(workload: &Workload, complain: &mut Complain<'_>) {
         }
         share(complain, "workload.live.backdated_share", live.backdated_share);
         share(complain, "workload.live.sells_before_buys_share", live.sells_before_buys_share);
+        share(complain, "workload.live.hot_key_share", live.hot_key_share);
         between(complain, "workload.live.backdated_days_max", live.backdated_days_max, 1, 10_000);
         let types: Vec<&str> = TransactionType::ALL.iter().map(|kind| kind.as_str()).collect();
         weights(complain, "workload.live.mix", &live.mix, &types);
     }
     let methods: Vec<&str> = CostMethod::ALL.iter().map(|method| method.as_str()).collect();
     weights(complain, "workload.portfolios.methods", &workload.portfolios.methods, &methods);
+    if let Some(retries) = &workload.retries {
+        share(complain, "workload.retries.share", retries.share);
+        between(complain, "workload.retries.times", retries.times, 1, 1_000);
+    }
     if let Some(amendments) = &workload.amendments {
         between(complain, "workload.amendments.count", amendments.count, 0, 1_000_000);
     }
     if let Some(poison) = &workload.poison {
         between(complain, "workload.poison.count", poison.count, 0, 1_000_000);
+        between(complain, "workload.poison.internal", poison.internal, 0, 1_000_000);
     }
 }
 
@@ -190,6 +201,9 @@ fn securities(workload: &Workload, market: &Market, complain: &mut Complain<'_>)
     }
     for (number, chain) in workload.chains.iter().enumerate() {
         check(format!("workload.chains[{number}].security"), &chain.security);
+    }
+    for (number, late) in workload.late_prices.iter().enumerate() {
+        check(format!("workload.late_prices[{number}].security"), &late.security);
     }
     let late = workload.late_instruments.iter().map(|late| ("late_instruments", &late.security));
     let changed = workload.currency_changes.iter();
@@ -274,6 +288,10 @@ fn dates(scenario: &Scenario, market: &Market, complain: &mut Complain<'_>) {
         let path = format!("workload.late_rates[{number}]");
         check(path, entry.business_days_back, Some(entry.at));
     }
+    for (number, entry) in workload.late_prices.iter().enumerate() {
+        let path = format!("workload.late_prices[{number}]");
+        check(path, entry.business_days.saturating_sub(1), Some(entry.at));
+    }
     for (number, entry) in workload.late_dates.iter().enumerate() {
         let path = format!("workload.late_dates[{number}]");
         check(path, entry.business_days_back, Some(entry.at));
@@ -295,6 +313,9 @@ fn dates(scenario: &Scenario, market: &Market, complain: &mut Complain<'_>) {
 }
 
 fn faults(scenario: &Scenario, complain: &mut Complain<'_>) {
+    if let Err((field, why)) = scenario.tasks.expand(0, &scenario.cluster) {
+        complain(field, why);
+    }
     for (number, fault) in scenario.faults.iter().enumerate() {
         // Which fields are wrong does not depend on the seed.
         let storm = scenario.phases.storm;

@@ -23,6 +23,10 @@ use std::task::{Wake, Waker};
 
 use super::course::{Course, Stream, StreamName};
 
+/// Turns that other processes have between two of a starved one: so that a process of some
+/// hundred turns a second has a few.
+const OTHERS_FIRST: u32 = 20;
+
 /// Which ready task runs next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskChoice {
@@ -91,6 +95,40 @@ pub(super) struct Tasks {
     ready: Arc<Ready>,
     choice: TaskChoice,
     rng: Stream,
+    starving: Starving,
+}
+
+/// Tasks of the process that has the lowest priority.
+#[derive(Default)]
+struct Starving {
+    process: Option<u16>,
+    /// Those that are ready, in the order in which they were found.
+    held: VecDeque<TaskId>,
+    /// Turns of others since the last of its own.
+    turns: u32,
+}
+
+impl Starving {
+    /// The task whose turn it is, after enough turns of others.
+    fn turn(&mut self) -> Option<TaskId> {
+        if self.turns < OTHERS_FIRST {
+            return None;
+        }
+        let id = self.held.pop_front()?;
+        self.turns = 0;
+        Some(id)
+    }
+
+    /// Counts a turn; whether it is not that task's turn yet.
+    fn holds(&mut self, id: TaskId, process: u16) -> bool {
+        let Some(starved) = self.process else { return false };
+        if starved == process {
+            self.held.push_back(id);
+            return true;
+        }
+        self.turns = self.turns.saturating_add(1);
+        false
+    }
 }
 
 impl Tasks {
@@ -101,7 +139,15 @@ impl Tasks {
             ready: Arc::default(),
             choice,
             rng: Stream::new(seed, "scheduler", StreamName::Scheduler, course),
+            starving: Starving::default(),
         }
+    }
+
+    /// Gives a process the lowest priority from now on, or none.
+    pub(super) fn starve(&mut self, process: Option<u16>) {
+        self.starving.process = process;
+        let held = std::mem::take(&mut self.starving.held);
+        self.ready.with(|ready| ready.extend(held));
     }
 
     /// Adds a task that is ready to run.
@@ -125,22 +171,35 @@ impl Tasks {
     /// Takes the next ready task out of its slot; `None` when none is ready.
     pub(super) fn next(&mut self) -> Option<(TaskId, Task)> {
         loop {
-            let (choice, rng) = (self.choice, &mut self.rng);
-            let id = self.ready.with(|ready| match (choice, ready.len()) {
-                (TaskChoice::Fifo, _) | (_, 0 | 1) => ready.pop_front(),
-                (TaskChoice::Seeded, len) => {
-                    let drawn = rng.below(len as u64);
-                    ready.swap_remove_back(usize::try_from(drawn).expect("an index"))
-                }
-            })?;
+            let turn = self.starving.turn();
+            let id = match turn {
+                Some(id) => id,
+                None => self.choose()?,
+            };
             let place = &mut self.slots[id.slot as usize];
-            if place.generation == id.generation
-                && let Some(task) = place.task.take()
-            {
-                task.state.queued.store(false, Ordering::Relaxed);
-                return Some((id, task));
+            if place.generation != id.generation {
+                continue;
             }
+            let Some(task) = place.task.take() else { continue };
+            if turn.is_none() && self.starving.holds(id, task.process) {
+                place.task = Some(task);
+                continue;
+            }
+            task.state.queued.store(false, Ordering::Relaxed);
+            return Some((id, task));
         }
+    }
+
+    /// Takes one of the ready tasks out of their list.
+    fn choose(&mut self) -> Option<TaskId> {
+        let (choice, rng) = (self.choice, &mut self.rng);
+        self.ready.with(|ready| match (choice, ready.len()) {
+            (TaskChoice::Fifo, _) | (_, 0 | 1) => ready.pop_front(),
+            (TaskChoice::Seeded, len) => {
+                let drawn = rng.below(len as u64);
+                ready.swap_remove_back(usize::try_from(drawn).expect("an index"))
+            }
+        })
     }
 
     /// Puts a task back that is not done.

@@ -258,3 +258,32 @@ fn two_worlds_on_one_thread_are_refused() {
     let _first = world(14);
     let _second = world(15);
 }
+
+#[test]
+fn a_starved_process_has_its_turn_after_many_of_the_others() {
+    type Turns = Rc<RefCell<u32>>;
+    async fn busy(process: Process, turns: Turns) {
+        for _ in 0..5 {
+            let (process, turns) = (process.clone(), turns.clone());
+            process.clone().spawn(async move {
+                loop {
+                    process.sleep(ms(1)).await;
+                    *turns.borrow_mut() += 1;
+                }
+            });
+        }
+    }
+    let (rich, poor) = (Turns::default(), Turns::default());
+    let mut world = world(1);
+    let control = world.control();
+    control.add_process("rich", main(&rich, busy));
+    control.add_process("poor", main(&poor, busy));
+    control.starve(Some("poor"));
+    world.run_until(at_ms(1_000));
+    let (of_rich, of_poor) = (rich.take(), poor.take());
+    assert!((4_000..=5_100).contains(&of_rich), "{of_rich}");
+    assert!((of_rich / 25..=of_rich / 19).contains(&of_poor), "{of_poor} and {of_rich}");
+    control.starve(None);
+    world.run_until(at_ms(2_000));
+    assert!(*poor.borrow() * 10 > *rich.borrow() * 9, "{poor:?} {rich:?}");
+}
