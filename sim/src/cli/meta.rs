@@ -192,6 +192,19 @@ async fn compare(command: &MetaCommand, item: Item<'_>) -> Result<SeedReport, Fa
             break;
         }
     }
+    // One that was killed says nothing about determinism.
+    for (child, lines) in [(&mut a, &first), (&mut b, &second)] {
+        if lines.line.is_empty() && !machine::INTERRUPTED.load(Ordering::Relaxed) {
+            let ended = child.wait().await.map_err(Failure::environment)?;
+            if ended.code().is_none() {
+                return Err(Failure::environment(format!(
+                    "{} seed {}: a run was killed ({ended}): see that there is memory enough, and \
+                     compare again",
+                    report.scenario, report.seed
+                )));
+            }
+        }
+    }
     report.fingerprint = first.fingerprint();
     // Closed pipes end the children soon; they are not interesting any more.
     drop((first, second));
@@ -203,7 +216,8 @@ async fn compare(command: &MetaCommand, item: Item<'_>) -> Result<SeedReport, Fa
     report.exit_code = ended.code().unwrap_or(-1);
     if report.difference.is_none() && report.fingerprint.is_empty() {
         return Err(Failure::environment(format!(
-            "{} seed {}: the runs ended without a fingerprint (exit code {})",
+            "{0} seed {1}: the runs ended without a fingerprint (exit code {2}); what they say is \
+             seen with: backdate run {0} --seed {1}",
             report.scenario, report.seed, report.exit_code
         )));
     }

@@ -69,11 +69,11 @@ impl Operator {
             }
             DatabaseFault::LostAnswer { process: whose, times, within_ms } => {
                 let deadline = process.now() + Duration::from_millis(within_ms);
-                server.lose_answers(&whose, times);
-                while server.answers_to_lose(&whose) > 0 && process.now() < deadline {
+                let loss = server.lose_answers(&whose, times);
+                while server.answers_to_lose(loss) > 0 && process.now() < deadline {
                     process.sleep(LOOK.min(deadline.since(process.now()))).await;
                 }
-                server.keep_answers(&whose);
+                server.keep_answers(loss);
             }
         }
     }

@@ -25,8 +25,9 @@ struct State {
     disk_factors: RefCell<Vec<f64>>,
     /// Commits that are still answered before one is not; 0: all are answered.
     commits_to_lost_answer: Cell<u64>,
-    /// Commits of a process whose answers are lost from now on.
-    answers_to_lose: RefCell<BTreeMap<SmolStr, u32>>,
+    /// Of each fault in the order in which they began: whose commits, and how many more.
+    answers_to_lose: RefCell<BTreeMap<u64, (SmolStr, u32)>>,
+    losses: Cell<u64>,
     sessions: RefCell<Vec<Registered>>,
     next_session: Cell<u64>,
 }
@@ -76,20 +77,23 @@ impl ServerControl {
         }
     }
 
-    /// That many commits more of a process happen, and its session dies before it is answered.
-    pub fn lose_answers(&self, client: &str, commits: u32) {
-        let mut answers = self.0.answers_to_lose.borrow_mut();
-        *answers.entry(client.into()).or_default() += commits;
+    /// That many commits more of a process happen, and its session dies before it is answered; a
+    /// number under which they can be taken back.
+    pub fn lose_answers(&self, client: &str, commits: u32) -> u64 {
+        let loss = self.0.losses.get() + 1;
+        self.0.losses.set(loss);
+        self.0.answers_to_lose.borrow_mut().insert(loss, (client.into(), commits));
+        loss
     }
 
-    /// Commits of a process whose answers are still to be lost.
-    pub fn answers_to_lose(&self, client: &str) -> u32 {
-        self.0.answers_to_lose.borrow().get(client).copied().unwrap_or(0)
+    /// Commits whose answers are still to be lost under that number.
+    pub fn answers_to_lose(&self, loss: u64) -> u32 {
+        self.0.answers_to_lose.borrow().get(&loss).map_or(0, |(_, left)| *left)
     }
 
-    /// All commits of a process are answered from now on.
-    pub fn keep_answers(&self, client: &str) {
-        self.0.answers_to_lose.borrow_mut().remove(client);
+    /// Takes back what is still to be lost under that number.
+    pub fn keep_answers(&self, loss: u64) {
+        self.0.answers_to_lose.borrow_mut().remove(&loss);
     }
 
     /// The nth commit from now on (1: the next) that has written something happens, and its session
@@ -113,8 +117,9 @@ impl ServerControl {
 
     /// Counts a commit; whether its answer is to be lost.
     pub(super) fn loses_answer(&self, client: &SmolStr) -> bool {
-        if let Some(left) = self.0.answers_to_lose.borrow_mut().get_mut(client)
-            && *left > 0
+        let mut losses = self.0.answers_to_lose.borrow_mut();
+        if let Some((_, left)) =
+            losses.values_mut().find(|(whose, left)| whose == client && *left > 0)
         {
             *left -= 1;
             return true;

@@ -78,6 +78,10 @@ pub fn run(
     services: &Services,
     mut options: RunOptions<'_>,
 ) -> Result<Result<Outcome, RunError>, RealError> {
+    if !options.plan.tasks.is_seeded() {
+        let why = "tasks: a machine decides by itself what runs next; run it with --on sim";
+        return Err(RealError::Usage(why.into()));
+    }
     let observers = match observers(&mut options) {
         Ok(observers) => observers,
         Err(error) => return Ok(Err(error)),

@@ -129,9 +129,11 @@ impl Observers {
     }
 
     /// Hears what a process measured.
-    pub(super) fn measured(&mut self, process: &str, measured: Measured) {
-        if let Some(telemetry) = &mut self.telemetry {
-            telemetry.measured(process, measured);
+    pub(super) fn measured(&mut self, at: SimTime, process: &str, measured: Measured) {
+        let Some(telemetry) = &mut self.telemetry else { return };
+        if let Err(error) = telemetry.measured(at, process, measured, &mut self.meters) {
+            self.recorder_error.get_or_insert(error);
+            self.telemetry = None;
         }
     }
 

@@ -85,9 +85,9 @@ impl Simulation {
         }
         if observers.borrow_mut().as_mut().is_some_and(Observers::take_measurements) {
             let observers = observers.clone();
-            world.set_measurer(Rc::new(move |process, measured| {
+            world.set_measurer(Rc::new(move |at, process, measured| {
                 if let Some(observers) = observers.borrow_mut().as_mut() {
-                    observers.measured(process, measured);
+                    observers.measured(at, process, measured);
                 }
             }));
         }

@@ -77,7 +77,14 @@ impl Telemetry {
     }
 
     /// Hears what a process measured.
-    pub(super) fn measured(&mut self, process: &str, measured: Measured) {
+    pub(super) fn measured(
+        &mut self,
+        at: SimTime,
+        process: &str,
+        measured: Measured,
+        meters: &mut Meters,
+    ) -> io::Result<()> {
+        self.write_until(at, meters)?;
         match measured {
             Measured::Counted(measure) => {
                 if let Some(instance) = self.instance(process) {
@@ -86,6 +93,7 @@ impl Telemetry {
             }
             Measured::Statement { operation, took } => self.metrics.statement(operation, took),
         }
+        Ok(())
     }
 
     /// Sees an event; the meters have not seen it yet.

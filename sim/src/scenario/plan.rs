@@ -19,7 +19,7 @@ use backdate_engine::ports::log::Topic;
 use backdate_engine::runtime::{Knobs, ProcessKind};
 use backdate_reports::recording::Phase;
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
 use super::edits::Edit;
 use super::expect::Expect;
@@ -304,6 +304,10 @@ impl Plan {
             let cure = format!("this build reads version {PLAN_VERSION}; expand the seed again");
             return Err(problem("plan_version", format!("= {}: {cure}", plan.plan_version)));
         }
+        if let Some(starved) = plan.tasks.starved().filter(|name| !plan.cluster.has(name)) {
+            let why = format!("= \"{starved}\": there is no such process in the cluster");
+            return Err(problem("tasks.starve", why));
+        }
         if let Some(generated) = &plan.generated {
             let folder = path.parent().unwrap_or(Path::new("."));
             let market = Market::read(&generated.workload.data, folder)
@@ -321,6 +325,16 @@ impl Plan {
 }
 
 impl ClusterPlan {
+    /// Whether a process of that name starts with the cluster.
+    fn has(&self, process: &str) -> bool {
+        let numbered = |kind: &str, count: u32| {
+            (1..=count).any(|number| process == format_smolstr!("{kind}-{number}"))
+        };
+        process == "postgres"
+            || numbered("kafka", self.brokers)
+            || self.instances.iter().any(|(kind, count)| numbered(&kind.to_string(), *count))
+    }
+
     fn of(spec: &ClusterSpec) -> Self {
         Self {
             brokers: spec.brokers,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::tasks::Tasks;
 use super::*;
 use crate::world::faults::Fault;
 
@@ -234,6 +235,26 @@ fn a_seed_gives_one_plan_and_its_file_gives_it_back() {
     let again = Plan::from_toml(Path::new("plan.toml"), &plan.to_toml()).expect("its own file");
     assert_eq!(plan, again);
     assert!(plan.inputs.iter().enumerate().all(|(id, input)| input.id == id as u64));
+}
+
+#[test]
+fn a_plan_starves_only_who_is_there() {
+    let mut plan = Plan::expand(&read(GOOD, &[]).expect("good"), 7);
+    for (process, is_there) in [
+        ("persistence-1", true),
+        ("postgres", true),
+        ("kafka-1", true),
+        ("persistence-9", false),
+        ("persistence", false),
+        ("kafka-0", false),
+    ] {
+        plan.tasks = Tasks::Starve(process.into());
+        let read = Plan::from_toml(Path::new("plan.toml"), &plan.to_toml());
+        match read {
+            Ok(again) => assert!(is_there && again == plan, "{process}"),
+            Err(why) => assert!(!is_there && why.to_string().contains("tasks.starve"), "{why}"),
+        }
+    }
 }
 
 #[test]

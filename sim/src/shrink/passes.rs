@@ -10,6 +10,7 @@ use super::names;
 use super::reduce::{lower, minimise};
 use super::trial::Trial;
 use crate::scenario::plan::{Plan, PlannedInput};
+use crate::scenario::tasks::Tasks;
 
 /// How much later than its rule broke a plan may still be needed: what happens at that instant is
 /// seen at the next look.
@@ -24,11 +25,12 @@ type Pass = fn(&mut Trial<'_>) -> bool;
 
 /// Every pass once; whether the plan is smaller than before.
 pub(super) fn all(trial: &mut Trial<'_>) -> bool {
-    let passes: [(&'static str, Pass); 10] = [
+    let passes: [(&'static str, Pass); 11] = [
         ("phases", phases),
         ("faults", faults),
         ("groups of inputs", groups),
         ("readers", readers),
+        ("order of tasks", tasks),
         ("instances", instances),
         ("partitions", partitions),
         ("knobs", knobs),
@@ -139,12 +141,26 @@ fn instances(trial: &mut Trial<'_>) -> bool {
             smaller.cluster.instances.insert(kind, left as u32);
             let gone = (left + 1..=u64::from(count)).map(|number| format!("{kind}-{number}"));
             let gone: BTreeSet<String> = gone.collect();
-            smaller.faults.retain(|fault| !names::is_orphan(fault, &gone));
+            forget(&mut smaller, &gone);
             trial.keeps(smaller, true)
         });
         is_smaller |= left < u64::from(count);
     }
     is_smaller
+}
+
+/// Takes out what names processes that are gone.
+pub(super) fn forget(plan: &mut Plan, gone: &BTreeSet<String>) {
+    plan.faults.retain(|fault| !names::is_orphan(fault, gone));
+    if plan.tasks.starved().is_some_and(|starved| gone.contains(starved.as_str())) {
+        plan.tasks = Tasks::Seeded;
+    }
+}
+
+/// Tasks in the usual order.
+fn tasks(trial: &mut Trial<'_>) -> bool {
+    let smaller = Plan { tasks: Tasks::Seeded, ..trial.plan().clone() };
+    !trial.plan().tasks.is_seeded() && trial.keeps(smaller, true)
 }
 
 /// Partitions and brokers.
@@ -172,7 +188,7 @@ fn partitions(trial: &mut Trial<'_>) -> bool {
         cluster.min_insync = cluster.min_insync.min(cluster.replication_factor);
         let gone = (left + 1..=brokers).map(|number| format!("kafka-{number}"));
         let gone: BTreeSet<String> = gone.collect();
-        smaller.faults.retain(|fault| !names::is_orphan(fault, &gone));
+        forget(&mut smaller, &gone);
         trial.keeps(smaller, true)
     });
     is_smaller | (left < brokers)

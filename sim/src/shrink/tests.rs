@@ -2,12 +2,16 @@
 //! tests.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use proptest::prelude::*;
 
 use super::names;
+use super::passes::forget;
 use super::reduce::{lower, minimise};
-use crate::scenario::plan::PlannedFault;
+use crate::scenario::load;
+use crate::scenario::plan::{Plan, PlannedFault};
+use crate::scenario::tasks::Tasks;
 use crate::world::faults::Fault;
 
 proptest! {
@@ -57,6 +61,20 @@ fn a_fault_of_an_instance_that_is_gone_is_an_orphan() {
     assert!(names::is_orphan(&crash("persistence-2"), &gone));
     assert!(!names::is_orphan(&crash("persistence-1"), &gone));
     assert!(!names::is_orphan(&crash("persistence"), &gone));
+}
+
+#[test]
+fn nobody_is_starved_who_is_gone() {
+    let gone = BTreeSet::from(["persistence-2".to_owned()]);
+    let steady = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/smoke/steady.toml");
+    let mut plan = Plan::expand(&load(&steady, &[]).expect("a shipped scenario"), 1);
+    for (starved, left) in
+        [("persistence-1", Tasks::Starve("persistence-1".into())), ("persistence-2", Tasks::Seeded)]
+    {
+        plan.tasks = Tasks::Starve(starved.into());
+        forget(&mut plan, &gone);
+        assert_eq!(plan.tasks, left);
+    }
 }
 
 #[test]

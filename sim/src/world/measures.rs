@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use backdate_engine::ports::host::Measure;
+use backdate_reports::recording::SimTime;
 
 /// Something that was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,5 +27,5 @@ pub enum Measured {
     },
 }
 
-/// Takes measurements, each with the name of its process.
-pub type Measurer = Rc<dyn Fn(&str, Measured)>;
+/// Takes measurements, each with its time and the name of its process.
+pub type Measurer = Rc<dyn Fn(SimTime, &str, Measured)>;

@@ -139,7 +139,7 @@ impl Process {
     /// Tells what was measured in this process, if anybody wants to know.
     pub fn measured(&self, measured: Measured) {
         if let Some(measurer) = self.0.shared.measurer.get() {
-            measurer(&self.0.name, measured);
+            measurer(self.now(), &self.0.name, measured);
         }
     }
 

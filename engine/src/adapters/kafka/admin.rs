@@ -262,8 +262,12 @@ async fn gone(config: &KafkaConfig, topics: &[&str]) -> Result<(), LogError> {
         }
         sleep(LOOK_PAUSE).await;
     }
-    let topics = topics.join(", ");
-    Err(LogError::Disconnected(format!("deleted topics are still there: {topics}")))
+    let (brokers, topics) = (&config.bootstrap_servers, topics.join(", "));
+    Err(LogError::Disconnected(format!(
+        "{brokers} still tell of deleted topics after {} s: {topics}; see that all brokers are up, \
+         and delete what is left",
+        (LOOK_PAUSE * LOOKS).as_secs()
+    )))
 }
 
 fn admin(

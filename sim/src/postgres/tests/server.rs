@@ -139,6 +139,20 @@ fn a_commit_whose_answer_is_lost_has_happened() {
 }
 
 #[test]
+fn answers_that_one_fault_loses_are_not_given_back_by_another() {
+    play(Profile::default(), |stage| async move {
+        let client = stage.client();
+        let name = stage.process.name();
+        let (first, second) =
+            (stage.server.lose_answers(name, 1), stage.server.lose_answers(name, 1));
+        stage.server.keep_answers(first);
+        assert_eq!(client.query(insert("A")).await, Err(StoreError::UnknownOutcome));
+        assert_eq!(stage.server.answers_to_lose(second), 0);
+        assert!(client.query(insert("B")).await.is_ok());
+    });
+}
+
+#[test]
 fn a_commit_cut_off_by_a_crash_has_an_unknown_outcome() {
     let slow = Profile { commit_us: 20_000.0, ..Profile::default() };
     play(slow, |stage| async move {
