@@ -2,13 +2,11 @@
 //! was acknowledged is lost, nothing that is not is read, and everybody goes on.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use backdate::kafka::ClusterSpec;
-use backdate_engine::ports::log::{
-    Headers, Log, LogConsumer, LogError, LogProducer, NewRecord, Position, Record, Topic,
-};
+use backdate_engine::ports::log::{Log, LogConsumer, LogError, LogProducer, Record};
 use backdate_reports::recording::CrashCause;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -16,6 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::contract;
+use super::log::{GROUP, TOPIC, after, record, value};
 use super::real::{RealLog, beside};
 use super::sim::SimLog;
 use super::site::{ClusterSite, LogSite, Site};
@@ -28,30 +27,14 @@ contract!(log(LogSettings):
     deleted as reading_begins_after_what_was_deleted { replicas: 3, partitions: 1 };
 );
 
-const TOPIC: Topic = Topic::MarketPrices;
-const GROUP: &str = "group";
 /// How long a body waits for what comes with a new leader on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(40);
-
-fn record(value: u32) -> NewRecord {
-    NewRecord {
-        topic: TOPIC,
-        key: format!("k{}", value % 7).into(),
-        value: value.to_string().into_bytes(),
-        headers: Headers::default(),
-    }
-}
-
-fn value(record: &Record) -> u32 {
-    let text = std::str::from_utf8(&record.value).expect("written by this test");
-    text.parse().expect("written by this test")
-}
 
 /// Sends one record after the other, each until it is acknowledged.
 async fn send<S: LogSite>(site: &S, values: std::ops::Range<u32>, pause_ms: u64) {
     let mut producer = site.log().producer().await.expect("two brokers are up");
     for value in values {
-        producer.send(vec![record(value)]).await.expect("it is acknowledged in the end");
+        producer.send(vec![record(value % 7, value)]).await.expect("it is acknowledged in the end");
         site.sleep(pause_ms).await;
     }
 }
@@ -75,16 +58,6 @@ async fn read<C: LogConsumer, S: LogSite>(
         records.extend(polled);
     }
     records
-}
-
-/// Positions after the last record of each partition.
-fn after(records: &[Record]) -> Vec<Position> {
-    let mut next = BTreeMap::new();
-    for record in records {
-        next.insert(record.partition, record.offset + 1);
-    }
-    let position = |(partition, next_offset)| Position { topic: TOPIC, partition, next_offset };
-    next.into_iter().map(position).collect()
 }
 
 async fn led<S: ClusterSite>(site: S) {

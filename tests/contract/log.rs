@@ -30,10 +30,10 @@ contract!(log(LogSettings):
     retried as records_are_stored_once_although_the_broker_was_away { crashes: true };
 );
 
-const TOPIC: Topic = Topic::MarketPrices;
-const GROUP: &str = "group";
+pub(super) const TOPIC: Topic = Topic::MarketPrices;
+pub(super) const GROUP: &str = "group";
 
-fn record(key: u32, value: u32) -> NewRecord {
+pub(super) fn record(key: u32, value: u32) -> NewRecord {
     NewRecord {
         topic: TOPIC,
         key: format!("k{key}").into(),
@@ -42,7 +42,7 @@ fn record(key: u32, value: u32) -> NewRecord {
     }
 }
 
-fn value(record: &Record) -> u32 {
+pub(super) fn value(record: &Record) -> u32 {
     let text = std::str::from_utf8(&record.value).expect("written by this test");
     text.parse().expect("written by this test")
 }
@@ -95,7 +95,7 @@ async fn settle<S: LogSite>(site: &S, members: &mut [&mut S::Consumer], shares: 
 }
 
 /// Positions after the last record of each partition.
-fn after(records: &[Record]) -> Vec<Position> {
+pub(super) fn after(records: &[Record]) -> Vec<Position> {
     let mut next = BTreeMap::new();
     for record in records {
         next.insert(record.partition, record.offset + 1);

@@ -18,6 +18,16 @@ contract!(store(StoreSettings):
     crashed as what_was_acknowledged_survives_a_crash { crashes: true };
 );
 
+/// Looks until that is so, for as long as a loaded machine may take.
+async fn look<S: StoreSite>(site: &S, is_so: impl AsyncFn() -> bool) {
+    for _ in 0..LOOKS {
+        if is_so().await {
+            return;
+        }
+        site.sleep(50).await;
+    }
+}
+
 /// Whether the session is gone.
 fn is_lost<T>(outcome: &Result<T, StoreError>) -> bool {
     matches!(outcome, Err(StoreError::Disconnected(_)))
@@ -76,12 +86,7 @@ async fn lost_answer<S: StoreSite>(site: S) {
     site.lose_commit_answer().await;
     assert_eq!(site.soon(transaction.commit()).await, Err(StoreError::UnknownOutcome));
     // Nobody is told when.
-    for _ in 0..LOOKS {
-        if revision(&store, &one()).await == Some(Revision(1)) {
-            break;
-        }
-        site.sleep(50).await;
-    }
+    look(&site, async || revision(&store, &one()).await == Some(Revision(1))).await;
     assert_eq!(revision(&store, &one()).await, Some(Revision(1)), "it did happen");
     bumped(&store, &one()).await.commit().await.expect("the next one is answered");
 }
@@ -114,12 +119,7 @@ async fn full<S: StoreSite>(site: S) {
     assert_eq!(refused.execute(latest()).await, Err(StoreError::TooManyConnections));
     drop(open.pop());
     // A server hears of it in its own time.
-    for _ in 0..LOOKS {
-        if other.query(latest()).await.is_ok() {
-            break;
-        }
-        site.sleep(50).await;
-    }
+    look(&site, async || other.query(latest()).await.is_ok()).await;
     assert_eq!(other.query(latest()).await, Ok(None));
 }
 
