@@ -27,6 +27,7 @@ use backdate_reports::recording::{Change, Event, EventKind, Row, SimTime};
 use smol_str::SmolStr;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::operator::BROKER;
 use super::pgoutput::Commit;
 use super::witness::Seen;
 
@@ -136,7 +137,7 @@ impl Merge {
         self.release(&mut placed);
         for (at, group, positions) in round.positions {
             let kind = EventKind::OffsetsCommitted { group: group.into(), positions };
-            placed.push(Placed { at, rank: 2, process: "kafka-1".into(), kind, lsn: 0 });
+            placed.push(Placed { at, rank: 2, process: BROKER.into(), kind, lsn: 0 });
         }
         placed.extend(round.own.into_iter().map(|Own { at, process, kind, flushed }| {
             let lsn = flushed.unwrap_or(u64::MAX);
@@ -174,7 +175,7 @@ impl Merge {
                 self.last_of.insert(*place, at);
                 let record = Rc::clone(record);
                 let kind = EventKind::Appended(record);
-                placed.push(Placed { at, rank: 0, process: "kafka-1".into(), kind, lsn: 0 });
+                placed.push(Placed { at, rank: 0, process: BROKER.into(), kind, lsn: 0 });
                 queue.pop_front();
             }
             queue.iter_mut().for_each(|held| held.rounds += 1);

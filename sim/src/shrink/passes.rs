@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::names;
 use super::reduce::{lower, minimise};
 use super::trial::Trial;
+use crate::kafka;
 use crate::scenario::plan::{Plan, PlannedInput};
 use crate::scenario::tasks::Tasks;
 
@@ -186,8 +187,8 @@ fn partitions(trial: &mut Trial<'_>) -> bool {
         let cluster = &mut smaller.cluster;
         cluster.replication_factor = cluster.replication_factor.min(cluster.brokers);
         cluster.min_insync = cluster.min_insync.min(cluster.replication_factor);
-        let gone = (left + 1..=brokers).map(|number| format!("kafka-{number}"));
-        let gone: BTreeSet<String> = gone.collect();
+        let gone = (left as u32 + 1..=brokers as u32).map(kafka::ClusterSpec::broker_name);
+        let gone: BTreeSet<String> = gone.map(String::from).collect();
         forget(&mut smaller, &gone);
         trial.keeps(smaller, true)
     });

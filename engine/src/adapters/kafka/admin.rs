@@ -76,7 +76,8 @@ pub async fn create_topics(
             Err((name, code)) => return Err(teller.code(code, None, Some(&name))),
         }
     }
-    usable(config, wanted.into_iter().map(|(name, _)| name).collect()).await?;
+    let wanted: Vec<String> = wanted.into_iter().map(|(name, _)| name).collect();
+    usable(config, &wanted).await?;
     Ok(made)
 }
 
@@ -240,27 +241,19 @@ fn topic_names(metadata: &Metadata) -> Vec<String> {
 }
 
 /// Waits until all these topics are known and have leaders.
-async fn usable(config: &KafkaConfig, topics: Vec<String>) -> Result<(), LogError> {
-    let mut missing = topics;
-    for _ in 0..LOOKS {
-        let there = look(config, topic_names).await?;
-        missing.retain(|name| !there.contains(name));
-        if missing.is_empty() {
-            return Ok(());
-        }
-        sleep(LOOK_PAUSE).await;
+async fn usable(config: &KafkaConfig, topics: &[String]) -> Result<(), LogError> {
+    if told(config, |there| topics.iter().all(|name| there.contains(name))).await? {
+        return Ok(());
     }
-    Err(LogError::Disconnected(format!("new topics have no leader yet: {}", missing.join(", "))))
+    let topics = topics.join(", ");
+    Err(LogError::Disconnected(format!("new topics have no leaders yet: {topics}")))
 }
 
 /// Waits until brokers have heard that topics were deleted: the answer to that comes before.
 async fn gone(config: &KafkaConfig, topics: &[&str]) -> Result<(), LogError> {
-    for _ in 0..LOOKS {
-        let there = look(config, topic_names).await?;
-        if !there.iter().any(|name| topics.contains(&name.as_str())) {
-            return Ok(());
-        }
-        sleep(LOOK_PAUSE).await;
+    let is_left = |name: &String| topics.contains(&name.as_str());
+    if told(config, |there| !there.iter().any(is_left)).await? {
+        return Ok(());
     }
     let (brokers, topics) = (&config.bootstrap_servers, topics.join(", "));
     Err(LogError::Disconnected(format!(
@@ -268,6 +261,17 @@ async fn gone(config: &KafkaConfig, topics: &[&str]) -> Result<(), LogError> {
          and delete what is left",
         (LOOK_PAUSE * LOOKS).as_secs()
     )))
+}
+
+/// Waits until the topics that brokers tell of are as they should be; whether they were in time.
+async fn told(config: &KafkaConfig, is_so: impl Fn(&[String]) -> bool) -> Result<bool, LogError> {
+    for _ in 0..LOOKS {
+        if is_so(&look(config, topic_names).await?) {
+            return Ok(true);
+        }
+        sleep(LOOK_PAUSE).await;
+    }
+    Ok(false)
 }
 
 fn admin(

@@ -8,6 +8,7 @@ use super::super::format::ClusterSpec;
 use super::super::problem;
 use super::FaultProblem;
 use crate::cluster::GROUPS;
+use crate::kafka;
 use crate::world::random::below;
 
 /// Draws processes and groups.
@@ -47,7 +48,7 @@ impl Draw<'_> {
             return Ok(vec![self.pick(engine)]);
         }
         let mut everybody = self.cluster.engine_processes();
-        everybody.extend((1..=self.cluster.brokers).map(|n| format_smolstr!("kafka-{n}")));
+        everybody.extend((1..=self.cluster.brokers).map(kafka::ClusterSpec::broker_name));
         everybody.push("postgres".into());
         let kind_of = |process: &SmolStr| match process.rsplit_once('-') {
             Some((kind, number)) if number.bytes().all(|b| b.is_ascii_digit()) => kind.to_owned(),
@@ -75,7 +76,7 @@ impl Draw<'_> {
         name: &str,
     ) -> Result<SmolStr, FaultProblem> {
         let brokers: Vec<_> =
-            (1..=self.cluster.brokers).map(|n| format_smolstr!("kafka-{n}")).collect();
+            (1..=self.cluster.brokers).map(kafka::ClusterSpec::broker_name).collect();
         let named: Vec<_> =
             brokers.iter().filter(|b| name == "kafka" || *b == name).cloned().collect();
         if named.is_empty() {
