@@ -16,6 +16,7 @@ const QUICK: &[(&str, &[&str])] = &[
     ("fanout-ends-after-one-batch", &["G2"]),
     ("gap-counts-older-revisions", &["G4"]),
     ("reset-keeps-revision", &["G3", "G4"]),
+    ("rewind-ignored", &["G5", "G8"]),
     ("stale-message-dead-lettered", &["G3"]),
     ("valuation-writes-jobs-token", &["G3", "G4"]),
 ];

@@ -168,6 +168,13 @@ pub enum CrashCause {
         /// On which pass.
         pass: u64,
     },
+    /// By its own hand: an invariant of its code does not hold.
+    Panic {
+        /// What the code says about it.
+        message: SmolStr,
+        /// File and line.
+        place: SmolStr,
+    },
 }
 
 /// Phases of a scenario.

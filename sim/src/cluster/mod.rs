@@ -2,6 +2,7 @@
 //!
 //! The engine in here is the very crate that runs in production; only its ports are simulated.
 
+mod contain;
 mod operator;
 mod ports;
 mod servers;
@@ -15,6 +16,7 @@ use backdate_engine::runtime::{self, Knobs, ProcessKind};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
+use contain::contained;
 pub use ports::SimPorts;
 
 use crate::kafka;
@@ -176,8 +178,9 @@ impl Cluster {
     pub fn engine_main(&self, kind: ProcessKind) -> Main {
         let cluster = self.clone();
         Rc::new(move |process| {
-            let ports = cluster.ports(process);
-            Box::pin(runtime::run(kind, ports, cluster.config.knobs.clone()))
+            let ports = cluster.ports(process.clone());
+            let code = runtime::run(kind, ports, cluster.config.knobs.clone());
+            Box::pin(contained(process, code))
         })
     }
 

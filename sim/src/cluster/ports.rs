@@ -10,6 +10,7 @@ use backdate_engine::ports::host::{Host, Measure, Side, Signal};
 use backdate_engine::ports::random::Random;
 use backdate_reports::recording::EventKind;
 
+use super::contain::contained;
 use crate::kafka;
 use crate::postgres::client;
 use crate::world::{Measured, Process};
@@ -112,6 +113,6 @@ impl Host for SimProcess {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        self.process.spawn(task);
+        self.process.spawn(contained(self.process.clone(), task));
     }
 }

@@ -7,13 +7,14 @@
 //!   by without progress; the run settles, within its limit if it has one. Progress is a change of
 //!   inputs, keys, timelines, history, snapshots, triggers or fan-outs, news that moves on, or a
 //!   record that its consumer declares done. Jobs that are claimed again and again are none. No job
-//!   that can be claimed is passed over in favour of younger ones for longer than a bound.
+//!   that can be claimed is passed over in favour of younger ones for longer than a bound. No
+//!   process ends by a panic: what made it panic would be there again after a restart.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use backdate_engine::ports::store::rows::{JobStatus, ValuationJobRow};
-use backdate_reports::recording::{EventKind, Phase, Row, SimTime};
+use backdate_reports::recording::{CrashCause, EventKind, Phase, Row, SimTime};
 
 use super::rule::{End, Rule, RuleReport, Scene};
 
@@ -51,6 +52,11 @@ impl Rule for Liveness {
     fn observe(&mut self, scene: &Scene<'_>, report: &mut RuleReport) {
         let at = scene.event.at;
         self.starvation(scene, report);
+        if let EventKind::Crashed(CrashCause::Panic { message, place }) = &scene.event.kind {
+            let process = &scene.event.process;
+            let text = || format!("{process} panicked at {place}: {message}");
+            report.check(false, scene.event, text);
+        }
         if let EventKind::Phase(phase) = scene.event.kind {
             self.settled = phase == Phase::Settled;
             match (phase, self.calm_since) {

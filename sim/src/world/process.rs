@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use backdate_engine::domain::time::Timestamp;
 use backdate_engine::ports::host::Side;
-use backdate_reports::recording::{EventKind, SimTime};
+use backdate_reports::recording::{CrashCause, EventKind, SimTime};
 use rand_chacha::ChaCha8Rng;
 use smol_str::SmolStr;
 
@@ -113,6 +113,13 @@ impl Process {
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         if self.is_alive() {
             self.0.shared.spawn(self.0.index, Box::pin(task));
+        }
+    }
+
+    /// Dies, as soon as the code of it that runs returns.
+    pub fn die(&self, cause: CrashCause) {
+        if self.is_alive() {
+            self.0.shared.kill(self.0.index, cause);
         }
     }
 

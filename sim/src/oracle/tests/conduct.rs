@@ -22,6 +22,15 @@ fn g8_breaks_when_a_run_does_not_settle() {
 }
 
 #[test]
+fn g8_breaks_when_a_process_panics() {
+    breaks(RuleId::G8, "panicked at engine/src/x.rs:7: no such lot", |tape| {
+        let (message, place) = ("no such lot".into(), "engine/src/x.rs:7".into());
+        let panic = EventKind::Crashed(CrashCause::Panic { message, place });
+        tape.insert_after("later valued", "position-calculator-1", panic);
+    });
+}
+
+#[test]
 fn g9_breaks_when_an_epoch_goes_backwards_or_comes_too_early() {
     breaks(RuleId::G9, "saw epoch 1 and now sees 0", |tape| {
         edit_read(tape, "last read", |positions| {
@@ -33,7 +42,7 @@ fn g9_breaks_when_an_epoch_goes_backwards_or_comes_too_early() {
         let at = tape.at("last read") - 1;
         let rewritten = put(Row::Snapshot(Rc::new(snapshot(3, (1, 2), (17, 178)))));
         let mut event = tape.events[at].clone();
-        event.kind = EventKind::Crashed(backdate_reports::recording::CrashCause::Scheduled);
+        event.kind = EventKind::Crashed(CrashCause::Scheduled);
         tape.events.insert(at + 1, event.clone());
         event.kind = committed("position-valuation-calculator-1", vec![rewritten, set_state(good)]);
         tape.events.insert(at + 2, event);

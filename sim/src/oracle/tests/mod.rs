@@ -16,7 +16,7 @@ use backdate_engine::ports::host::Signal;
 use backdate_engine::ports::log::Topic;
 use backdate_engine::ports::store::StoreError;
 use backdate_engine::ports::store::rows::{KeyState, TimelineRow};
-use backdate_reports::recording::{Event, EventKind, Phase, Row, SimTime};
+use backdate_reports::recording::{CrashCause, Event, EventKind, Phase, Row, SimTime};
 use smol_str::SmolStr;
 
 use super::{Judge, JudgeConfig, RuleId, RunEnd, Verdict};
