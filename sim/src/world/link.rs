@@ -35,6 +35,11 @@ pub(super) struct Link {
     pub(super) armed: bool,
     /// When something was last written that is to go over the link.
     pub(super) written_at: u64,
+    /// Bytes (and ends of streams) that were written to go over the link and that no sweep has
+    /// collected; it may be too high after a reset, until [`super::network`] looks closer.
+    pub(super) unsent: usize,
+    /// Whether a sweep has left some of them: they wait for an acknowledgement.
+    pub(super) blocked: bool,
     /// Bytes delivered that were not acknowledged over the link the other way.
     pub(super) unacknowledged: usize,
     /// Acknowledgements that wait for data to go with, one a connection.
@@ -86,8 +91,9 @@ impl Link {
         self.packets.len()
     }
 
-    /// Forgets its packets.
+    /// Forgets its packets, and what was to become packets.
     pub(super) fn clear(&mut self) {
+        (self.unsent, self.blocked) = (0, false);
         self.delayed.clear();
         self.packets.clear();
     }

@@ -31,7 +31,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use turmoil_net::{
-    EnterGuard, HostId, KernelConfig, Net, NetstatState, Packet, TcpFlags, Transport,
+    EnterGuard, HostId, KernelConfig, Net, NetstatEntry, NetstatState, Packet, TcpFlags, Transport,
 };
 
 use super::course::{Course, Stream, StreamName};
@@ -66,9 +66,8 @@ pub(super) struct Network {
     rng: Stream,
     outgoing: Vec<Packet>,
     left_out: Vec<bool>,
-    /// Bytes (and ends of streams) that each process wrote and no sweep has collected; it may be
-    /// too high after a reset, until [`Network::is_blocked`] looks closer.
-    unsent: Vec<usize>,
+    /// The links for which something was written that no sweep has collected.
+    unsent: Vec<(u16, u16)>,
     /// Since when the oldest acknowledgement is delayed, if one is.
     delayed_since: Option<u64>,
     /// Bare acknowledgements delivered since the last sweep: (source, destination).
@@ -103,7 +102,6 @@ impl Network {
         let link = |_| Link::new(self.latency);
         let row = (0..processes).map(link).collect();
         self.links.push(row);
-        self.unsent.push(0);
     }
 
     /// Puts up the socket layer with that many hosts. It cannot grow later.
@@ -161,6 +159,12 @@ impl Network {
             }
         }
         bare.clear();
+        let links = &mut self.links;
+        self.unsent.retain(|(from, to)| {
+            let link = &mut links[usize::from(*from)][usize::from(*to)];
+            link.blocked = link.unsent > 0;
+            link.blocked
+        });
         (self.outgoing, self.left_out, self.bare) = (outgoing, left_out, bare);
         if self.delayed_since.is_some_and(|since| now >= since + acknowledge::ACKNOWLEDGE_MAX) {
             self.acknowledge_all(now, timers);
@@ -169,8 +173,13 @@ impl Network {
 
     /// A process wrote that many bytes to another, or ended a stream (one).
     pub(super) fn wrote(&mut self, now: u64, (from, to): (u16, u16), bytes: usize) {
-        self.unsent[usize::from(from)] += bytes;
-        self.link(from, to).written_at = now;
+        let link = self.link(from, to);
+        let is_first = link.unsent == 0;
+        link.unsent += bytes;
+        link.written_at = now;
+        if is_first && bytes > 0 {
+            self.unsent.push((from, to));
+        }
     }
 
     /// How long a sweep may wait: nothing that it collects can arrive earlier.
@@ -219,27 +228,31 @@ impl Network {
                     // The answer of the socket itself.
                     self.link(to, from).written_at = now;
                 }
-                urgent |= much || self.is_blocked(to);
+                urgent |= much || self.is_blocked(to, from);
             }
         }
     }
 
-    /// Whether a process has something to send that waits for an acknowledgement.
-    fn is_blocked(&mut self, process: u16) -> bool {
-        let unsent = &mut self.unsent[usize::from(process)];
-        if *unsent == 0 {
+    /// Whether a process has something to send to another that waits for an acknowledgement.
+    fn is_blocked(&mut self, from: u16, to: u16) -> bool {
+        if !self.link(from, to).blocked {
             return false;
         }
-        let entries = turmoil_net::netstat(address(process)).entries;
-        let blocked = entries.iter().any(|entry| {
+        let entries = turmoil_net::netstat(address(from)).entries;
+        let is_there = |peer: SocketAddr| process_at(peer.ip()) == to;
+        let mut between = entries.iter().filter(|entry| entry.peer.is_some_and(is_there));
+        let waits = |entry: &NetstatEntry| {
             let ending = matches!(
                 entry.state,
                 Some(NetstatState::FinWait1 | NetstatState::LastAck | NetstatState::Closing)
             );
             ending || entry.send_q > 0
-        });
+        };
+        let blocked = between.any(waits);
         if !blocked {
-            *unsent = 0;
+            let link = self.link(from, to);
+            (link.unsent, link.blocked) = (0, false);
+            self.unsent.retain(|link| *link != (from, to));
         }
         blocked
     }
@@ -314,9 +327,8 @@ impl Network {
         let (from, to) = (process_at(packet.src), process_at(packet.dst));
         self.note_handshake(&packet);
         let collected = payload_of(&packet) + usize::from(flags_of(&packet).fin);
-        let unsent = &mut self.unsent[usize::from(from)];
-        *unsent = unsent.saturating_sub(collected);
         let link = &mut self.links[usize::from(from)][usize::from(to)];
+        link.unsent = link.unsent.saturating_sub(collected);
         let earliest = now.saturating_sub(LOOKAHEAD_MAX.min(link.latency.0));
         let sent = written.unwrap_or(link.written_at.max(earliest));
         let at = link.push((sent, now), packet, &mut self.rng);
