@@ -6,6 +6,8 @@
 //!
 //! # Invariants
 //! - A field that its kind of fault does not use is an error, not a silent no-op.
+//! - A fault that the cluster has no room for is an error, but for one of a `family`: a swarm draws
+//!   the cluster too, and where that has no replicas nobody can take a lead.
 
 mod build;
 mod draw;
@@ -197,6 +199,9 @@ impl FaultSpec {
         storm: Millis,
     ) -> Result<Vec<PlannedFault>, FaultProblem> {
         self.refuse_unused_fields()?;
+        if self.family.is_some() && self.needs_replicas() && cluster.replication_factor < 2 {
+            return Ok(Vec::new());
+        }
         let mut rng = stream(seed, &format!("faults/{number}/at"));
         // A fault that begins with the end of the storm would not be seen.
         let first_ms = match self.at {
@@ -222,6 +227,11 @@ impl FaultSpec {
             planned.push(PlannedFault { at_ms, fault });
         }
         Ok(planned)
+    }
+
+    /// Whether it means nothing where each partition has one replica.
+    fn needs_replicas(&self) -> bool {
+        self.kind == FaultKind::LeaderChange
     }
 
     /// One entry for each fault; with the point and the pass, if it is at a point.

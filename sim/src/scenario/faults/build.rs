@@ -116,7 +116,7 @@ impl FaultSpec {
             let for_ms = needed("lasts", self.lasts)?;
             return Ok(Fault::SlowFetch { broker, extra_ms, for_ms });
         }
-        if draw.cluster.replication_factor < 2 {
+        if self.needs_replicas() && draw.cluster.replication_factor < 2 {
             let why = "= \"leader_change\": nobody else can lead: set \
                        cluster.replication_factor to at least 2";
             return Err(("kind", why.into()));

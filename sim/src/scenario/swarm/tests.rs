@@ -121,6 +121,30 @@ fn what_does_not_fit_together_is_drawn_again() {
     }
 }
 
+#[test]
+fn leaders_change_where_the_drawn_cluster_has_somebody_else_to_lead() {
+    let text = SWARM
+        .replace(
+            "[workload.data]",
+            "[cluster]\nbrokers = 2\nreplication_factor = 2\n[workload.data]",
+        )
+        .replace("[swarm.ranges]", "\"cluster.replication_factor\" = [1, 2]\n[swarm.ranges]")
+        .replace(
+            "kind = \"pause\"\nprocess = \"any\"",
+            "kind = \"leader_change\"\nprocess = \"kafka\"",
+        )
+        .replace("lasts = \"1s\"\n", "");
+    let loaded = read_with(&text, &[]).expect("a change of leaders is left out without replicas");
+    let plans: Vec<Plan> = (0..60).map(|seed| Plan::expand(&loaded, seed)).collect();
+    let changes = |plan: &&Plan| plan.faults.iter().any(|f| f.fault.kind() == "leader_change");
+    assert!(plans.iter().filter(changes).count() > 5);
+    assert!(plans.iter().filter(changes).all(|plan| plan.cluster.replication_factor == 2));
+    assert!(plans.iter().any(|plan| plan.cluster.replication_factor == 1));
+    let alone = text.replace("family = \"freezes\"\n", "").replace("freezes = 0.5\n", "");
+    let told = read_with(&alone, &[]).expect_err("nobody asked a swarm to leave it out");
+    assert!(told.to_string().contains("set cluster.replication_factor"), "{told}");
+}
+
 /// A text of the swarm, what stands in its place, and the complaint about it.
 const MISTAKES: &[(&str, &str, &str)] = &[
     (
