@@ -27,6 +27,8 @@ use crate::world::{Control, Process};
 
 /// How often it is looked whether an answer has been lost.
 const LOOK: Duration = Duration::from_millis(20);
+/// Pause before another session is tried.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// Shorter than a server waits for a client with an open transaction.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// Messages of each topic that a zombie still has.
@@ -87,7 +89,15 @@ impl Operator {
             _ => None,
         });
         let lock = LockKeys { keys: keys.collect(), skip_locked: false };
-        let Ok(mut open) = self.cluster.store(process.clone()).begin().await else { return };
+        let store = self.cluster.store(process.clone());
+        let mut open = loop {
+            match store.begin().await {
+                Ok(open) => break open,
+                // Nobody holds the locks of a database that is down; once it is back, he does.
+                Err(_) if process.now() < until => process.sleep(RECONNECT_PAUSE).await,
+                Err(_) => return,
+            }
+        };
         while process.now() < until {
             // Whoever ends the session lets the locks go: that is the end of the fault as well.
             if open.execute(lock.clone()).await.is_err() {
