@@ -1,10 +1,13 @@
 //! `meta`: runs that are repeatable are told so, and of two that part it is told where.
 
+use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Ran, run_with};
+use crate::support::{Ran, binary, run_with};
+use crate::sweep::disturbed::{children, signal, wait_until};
 
 fn scenario(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").join(name);
@@ -77,4 +80,26 @@ fn a_plan_runs_under_its_own_seed_only() {
     let ran = meta(&[], &[&plan, "--seeds", "2"]);
     assert_eq!(ran.code, 2, "{}\n{}", ran.stdout, ran.stderr);
     assert!(ran.stderr.contains("a plan has one seed"), "{}", ran.stderr);
+}
+
+#[test]
+fn ctrl_c_leaves_what_was_compared_until_then() {
+    let chaos = scenario("chaos/collisions.toml");
+    let mut meta = Command::new(binary());
+    meta.args(["meta", "--quiet", &chaos, "--seeds", "500", "--jobs", "2"]);
+    let child = meta.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    // The pairs run one after the other, so that the third begins when two have been compared.
+    let runs_the_third = |pid: u32| {
+        let arguments = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let arguments: Vec<&str> = arguments.split('\0').collect();
+        arguments.windows(2).any(|pair| pair == ["--seed", "3"])
+    };
+    wait_until("the third pair", || children(child.id()).into_iter().any(runs_the_third));
+    signal("INT", child.id());
+    let ended = child.wait_with_output().expect("it ends");
+    let (told, said) =
+        (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(ended.status.code(), Some(130), "{told}\n{said}");
+    assert!(told.contains(" seed 1: same, ") && told.contains(" seed 2: same, "), "{told}");
+    assert!(said.contains(" of 500 runs were compared"), "{said}");
 }

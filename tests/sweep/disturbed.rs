@@ -18,21 +18,21 @@ fn parent(pid: u32) -> Option<u32> {
 }
 
 /// The processes that a process has started.
-fn children(of: u32) -> Vec<u32> {
+pub(crate) fn children(of: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("Linux").filter_map(Result::ok);
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|pid| parent(*pid) == Some(of)).collect()
 }
 
 /// Sends a signal.
-pub(super) fn signal(name: &str, pid: u32) {
+pub(crate) fn signal(name: &str, pid: u32) {
     let mut kill = Command::new("kill");
     kill.args([format!("-{name}"), pid.to_string()]).stderr(Stdio::null());
     kill.status().expect("kill is there");
 }
 
 /// Waits until something is so, for a minute at the most.
-pub(super) fn wait_until(what: &str, is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, is_so: impl FnMut() -> bool) {
     wait_for(Duration::from_secs(60), what, is_so);
 }
 

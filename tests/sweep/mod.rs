@@ -3,7 +3,7 @@
 //! Scenarios of a second stand in for those that are shipped. What a sweep writes is compared byte
 //! for byte with what an undisturbed one writes, whatever was done to it.
 
-mod disturbed;
+pub(crate) mod disturbed;
 mod inputs;
 mod jobs;
 mod reports;

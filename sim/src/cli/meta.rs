@@ -88,19 +88,25 @@ pub(super) fn meta(command: &MetaCommand) -> Result<u8, Failure> {
         .map_err(Failure::environment)?
         .block_on(async { futures_util::future::try_join_all(lanes).await });
     comparison.bar.finish_and_clear();
-    ended?;
-    if machine::INTERRUPTED.load(Ordering::Relaxed) {
-        return Ok(exit::INTERRUPTED);
-    }
     let reports: Vec<SeedReport> = comparison.reports.into_inner().into_values().collect();
+    // What was compared before something went wrong, or before Ctrl-C, is as good as ever.
     publish(command, &reports)?;
-    if !command.common.quiet {
+    ended?;
+    let differs = reports.iter().any(|report| report.difference.is_some());
+    let is_interrupted = machine::INTERRUPTED.load(Ordering::Relaxed);
+    if is_interrupted {
+        eprintln!("interrupted: {} of {} runs were compared", reports.len(), items.len());
+    }
+    if !command.common.quiet && !is_interrupted {
         let (runs, seconds) = (reports.len(), watch.elapsed().as_secs_f64());
         let rate = runs as f64 * 60.0 / seconds.max(1e-6);
         eprintln!("{runs} runs twice in {seconds:.0} s: {rate:.0} a minute");
     }
-    let differs = reports.iter().any(|report| report.difference.is_some());
-    Ok(if differs { exit::NONDETERMINISM } else { exit::PASS })
+    Ok(match (differs, is_interrupted) {
+        (true, _) => exit::NONDETERMINISM,
+        (false, true) => exit::INTERRUPTED,
+        (false, false) => exit::PASS,
+    })
 }
 
 /// All runs, by scenario and seed. A bad file is told once, here, not by every child.
