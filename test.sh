@@ -156,7 +156,8 @@ torture() {
     "$BACKDATE" run scenarios/recovery/torture.toml --on real --seed 1 --quiet --time-scale 5
 }
 
-# The release build runs beside the tests, which wait for servers more than for a processor.
+# The release build runs beside that of the tests: each of them ends with crates that keep one core
+# busy at most.
 release_build() {
     wait "$release"
     local code=$?
@@ -169,9 +170,10 @@ if ! bash tests/services/install.sh; then
     echo "0 passed, 1 failed"
     exit 6
 fi
-if servers_needed; then
-    use_server kafka BACKDATE_KAFKA
-    use_server postgres BACKDATE_POSTGRES
+# What is written in C is built for both profiles; where there is a ccache, once.
+if [[ -d /usr/lib/ccache ]]; then
+    export CCACHE_DIR=$PWD/target/ccache
+    PATH=/usr/lib/ccache:$PATH
 fi
 
 step "formatting" 0 cargo fmt --all --check
@@ -181,10 +183,7 @@ if selected "build, release"; then
     cargo build --quiet --release --bin backdate >"$output/release" 2>&1 &
     release=$!
 fi
-# What failed is said by the message and the place; stacks of every thread would bury it. Most tests
-# wait for servers, so more of them run at a time than there are cores.
-step "tests" 0 env RUST_BACKTRACE=0 RUST_TEST_THREADS=$((2 * JOBS)) \
-    cargo test --workspace --quiet
+step "build, tests" 0 cargo test --quiet --workspace --no-run
 step "build, release" 0 release_build
 # A release must not be able to plant anything, and must say so.
 no_defects() {
@@ -192,12 +191,22 @@ no_defects() {
     "$BACKDATE" run scenarios/smoke/steady.toml --seed 1 --defect append-keeps-counter
 }
 step "a release has no planted defects" 2 no_defects
+
+# Before anything is concluded from runs: what is not repeatable proves nothing.
+step "shipped scenarios, determinism" 0 "$BACKDATE" meta scenarios --seeds 1 --jobs "$JOBS" --quiet
+
+if servers_needed; then
+    use_server kafka BACKDATE_KAFKA
+    use_server postgres BACKDATE_POSTGRES
+fi
+
+# What failed is said by the message and the place; stacks of every thread would bury it. Most tests
+# wait for servers, so more of them run at a time than there are cores.
+step "tests" 0 env RUST_BACKTRACE=0 RUST_TEST_THREADS=$((2 * JOBS)) \
+    cargo test --workspace --quiet
 step "feed folder of full size" 0 env BACKDATE_SYNTHETIC_SIZE=full \
     BACKDATE_BINARY="$PWD/$BACKDATE" \
     cargo test --workspace --quiet --test integration feed_model -- --nocapture
-
-# Before anything is concluded from them: what is not repeatable proves nothing.
-step "shipped scenarios, determinism" 0 "$BACKDATE" meta scenarios --seeds 1 --jobs "$JOBS" --quiet
 
 step "shipped scenarios, seeds 1 to $SEEDS" 0 \
     "$BACKDATE" suite scenarios --seeds "$SEEDS" --jobs "$JOBS" --quiet

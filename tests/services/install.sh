@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the servers for tests need and what is not there: Java and Maven for Kafka (and a
-# compiler for HdrHistogram's own reader), the PostgreSQL server, Slurm with munge. Needs root and apt-get; says what to install where it cannot.
+# compiler for HdrHistogram's own reader), the PostgreSQL server, Slurm with munge, and, where it can,
+# ccache, which saves a minute of building. Needs root and apt-get; says what to install where it cannot.
 #
 # Exit code 0: everything is there now; 6: something is missing and cannot be installed.
 set -uo pipefail
@@ -21,9 +22,13 @@ PATH=$PATH:/usr/sbin:/sbin
 command -v slurmctld >/dev/null && command -v slurmd >/dev/null || packages+=(slurm-wlm)
 command -v munged >/dev/null || packages+=(munge)
 command -v flock >/dev/null || packages+=(util-linux)
+may_install() {
+    [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null
+}
+may_install && ! command -v ccache >/dev/null && packages+=(ccache)
 [[ ${#packages[@]} -eq 0 ]] && exit 0
 
-if [[ $(id -u) -ne 0 ]] || ! command -v apt-get >/dev/null; then
+if ! may_install; then
     echo "missing for the real services: ${packages[*]} (Debian's names);" \
         "install them, or run this script as root" >&2
     exit 6
