@@ -145,6 +145,10 @@ fn rates_and_shares(workload: &Workload, complain: &mut Complain<'_>) {
         share(complain, "workload.retries.share", retries.share);
         between(complain, "workload.retries.times", retries.times, 1, 1_000);
     }
+    if let Some(backfill) = &workload.backfill {
+        let path = "workload.backfill.transactions_per_key";
+        between(complain, path, backfill.transactions_per_key, 1, 100_000);
+    }
     if let Some(amendments) = &workload.amendments {
         between(complain, "workload.amendments.count", amendments.count, 0, 1_000_000);
     }
@@ -259,7 +263,7 @@ fn pairs(workload: &Workload, market: &Market, complain: &mut Complain<'_>) {
     }
 }
 
-/// Dates lie in the window, times in the storm.
+/// Dates lie in the window, and what begins, begins in the storm.
 fn dates(scenario: &Scenario, market: &Market, complain: &mut Complain<'_>) {
     let workload = &scenario.workload;
     let last = u32::try_from(market.dates.len() - 1).unwrap_or(u32::MAX);
@@ -302,6 +306,9 @@ fn dates(scenario: &Scenario, market: &Market, complain: &mut Complain<'_>) {
     for (number, entry) in workload.chains.iter().enumerate() {
         let path = format!("workload.chains[{number}]");
         check(path, entry.business_days_back, Some(entry.at));
+    }
+    if let Some(backfill) = &workload.backfill {
+        check("workload.backfill".into(), 0, Some(backfill.at));
     }
     let portfolios = workload.late_portfolios.iter().map(|late| ("late_portfolios", late.at));
     let instruments = workload.late_instruments.iter().map(|late| ("late_instruments", late.at));

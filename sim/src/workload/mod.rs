@@ -11,6 +11,7 @@
 
 mod amendments;
 mod backdated_chain;
+mod backfill;
 mod initial_state;
 mod late_dates;
 mod late_prices;
@@ -60,6 +61,7 @@ pub fn generate(
     live::draft(&context, &mut drafts);
     price_correction::draft(&context, &mut drafts);
     backdated_chain::draft(&context, &mut drafts);
+    backfill::draft(&context, &mut drafts);
     amendments::draft(&context, &mut drafts);
     late_rates::draft(&context, &mut drafts);
     late_prices::draft(&context, &mut drafts);

@@ -68,6 +68,10 @@ at = "1s"
 length = 10
 every = "20ms"
 business_days_back = 25
+[workload.backfill]
+transactions_per_key = 5
+at = "2s"
+lasts = "6s"
 [phases]
 storm = "10s"
 "#;
@@ -115,6 +119,7 @@ fn every_shape_is_there_and_inputs_are_in_order() {
         "correction/price/",
         "correction/rate/",
         "chain/",
+        "backfill/",
         "amendment/",
         "late/price/",
         "poison/",

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::super::duration::{Decimal, Millis, When};
-pub use feeds::{LatePrices, Retries};
+pub use feeds::{Backfill, LatePrices, Retries};
 
 /// Weights by name; a share is weight / sum.
 pub type Weights = BTreeMap<SmolStr, u32>;
@@ -72,6 +72,9 @@ pub struct Workload {
     /// What clients send again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<Retries>,
+    /// A history that comes late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<Backfill>,
 }
 
 /// `[workload.data]`: paths are relative to the scenario file or to the root of the project.

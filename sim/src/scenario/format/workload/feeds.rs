@@ -1,4 +1,4 @@
-//! `[workload.retries]` and `[[workload.late_prices]]`: feeds that misbehave.
+//! `[workload.retries]`, `[workload.backfill]`, `[[workload.late_prices]]`: feeds that misbehave.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,4 +45,17 @@ pub struct LatePrices {
     /// Pause between two.
     #[serde(default = "super::second")]
     pub every: Millis,
+}
+
+/// `[workload.backfill]`: a history that comes late. Every key gets transactions of all dates of
+/// the window, in an order that has nothing to do with their dates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Backfill {
+    /// How many of each key.
+    pub transactions_per_key: u32,
+    /// When it begins.
+    pub at: When,
+    /// How long it takes; each transaction comes at a drawn moment of that time.
+    pub lasts: Millis,
 }
