@@ -106,6 +106,7 @@ fn tables_of(model: &Model, tables: &Tables) -> Vec<(&'static str, Cells)> {
         ("transactions", transactions(model, tables)),
         ("position_history", position_history(tables)),
         ("daily_position_snapshots", snapshots(tables)),
+        ("cashflows", cashflows(tables)),
         ("parked", parked(tables)),
         ("dead_letters", dead_letters(tables)),
     ]
@@ -206,6 +207,25 @@ fn snapshots(tables: &Tables) -> Cells {
         cells.insert(format!("{}|{}|{date}", key.portfolio_id, key.security_id), expected);
     }
     cells
+}
+
+fn cashflows(tables: &Tables) -> Cells {
+    let flows = tables.cashflows.iter().map(|((key, place), flow)| {
+        let expected = row([
+            ("portfolio_id", key.portfolio_id.to_string()),
+            ("security_id", key.security_id.to_string()),
+            ("cashflow_date", place.date().to_string()),
+            ("amount", flow.amount.to_string()),
+            ("currency", flow.currency.to_string()),
+            ("classification", flow.classification.to_string()),
+            ("timing", flow.timing.to_string()),
+            ("is_position_flow", flow.is_position_flow.to_string()),
+            ("is_portfolio_flow", flow.is_portfolio_flow.to_string()),
+            ("calculation_type", "NET".to_owned()),
+        ]);
+        (place.transaction_id.to_string(), expected)
+    });
+    flows.collect()
 }
 
 fn parked(tables: &Tables) -> Cells {

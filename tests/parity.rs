@@ -97,11 +97,12 @@ scenarios! {
 }
 
 /// Tables that no scenario leaves empty.
-const FULL: [&str; 4] = [
+const FULL: [&str; 5] = [
     "position_state.csv",
     "transactions.csv",
     "position_history.csv",
     "daily_position_snapshots.csv",
+    "cashflows.csv",
 ];
 
 fn folder() -> PathBuf {

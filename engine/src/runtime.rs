@@ -12,8 +12,9 @@ use crate::ports::clock::Clock;
 use crate::ports::host::Host;
 use crate::services::instance::Instance;
 use crate::services::{
-    outbox_dispatcher, persistence, position_calculator, position_valuation_calculator,
-    price_watcher, replayer, reprocessing_worker, valuation_scheduler,
+    cashflow_calculator, outbox_dispatcher, persistence, position_calculator,
+    position_valuation_calculator, price_watcher, replayer, reprocessing_worker,
+    valuation_scheduler,
 };
 
 named!(
@@ -31,6 +32,8 @@ named!(
         ReprocessingWorker = "reprocessing-worker",
         /// Daily snapshots.
         PositionValuationCalculator = "position-valuation-calculator",
+        /// Cash flows.
+        CashflowCalculator = "cashflow-calculator",
         /// The outbox to the log.
         OutboxDispatcher = "outbox-dispatcher",
     }
@@ -168,6 +171,9 @@ pub async fn run<P: Ports>(kind: ProcessKind, ports: P, knobs: Knobs) {
         ProcessKind::PositionValuationCalculator => {
             let instance = instance(position_valuation_calculator::PROCESS);
             position_valuation_calculator::run(instance).await;
+        }
+        ProcessKind::CashflowCalculator => {
+            cashflow_calculator::run(instance(cashflow_calculator::PROCESS)).await;
         }
         ProcessKind::OutboxDispatcher => {
             outbox_dispatcher::run(instance(outbox_dispatcher::PROCESS)).await;

@@ -73,6 +73,7 @@ pub const HOPS: &[&str] = &[
 /// Names of the queues whose length is watched.
 pub const QUEUES: &[&str] = &[
     "keys_reprocessing",
+    "lag_cashflow_calculator",
     "lag_persistence",
     "lag_position_calculator",
     "lag_position_valuation_calculator",

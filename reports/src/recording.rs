@@ -18,9 +18,9 @@ use backdate_engine::ports::host::{Side, Signal};
 use backdate_engine::ports::log::{Position, Record, Topic};
 use backdate_engine::ports::store::StoreError;
 use backdate_engine::ports::store::rows::{
-    EpochRow, HistoryRow, InstrumentRow, KeyState, LotRow, OutboxRow, PortfolioRow, PriceRow,
-    RateRow, ReplayRow, ReprocessingJobRow, SnapshotRow, TimelineRow, TransactionRow, TriggerRow,
-    ValuationJobRow,
+    CashflowRow, EpochRow, HistoryRow, InstrumentRow, KeyState, LotRow, OutboxRow, PortfolioRow,
+    PriceRow, RateRow, ReplayRow, ReprocessingJobRow, SnapshotRow, TimelineRow, TransactionRow,
+    TriggerRow, ValuationJobRow,
 };
 use backdate_engine::ports::store::statements::PositionRead;
 use serde::{Deserialize, Serialize};
@@ -236,4 +236,6 @@ pub enum Row {
     ValuationJob(Rc<ValuationJobRow>),
     /// `outbox_events`
     Outbox(Rc<OutboxRow>),
+    /// `cashflows`
+    Cashflow(Rc<CashflowRow>),
 }

@@ -161,6 +161,11 @@ fn row_text(row: &Row, key: &Key) -> Option<String> {
             format!("replay epoch {} from {} at {cursor}", row.epoch.0, row.from_date)
         }
         Row::Snapshot(row) if mine(&row.key) => format!("snapshot {} {}", row.date, snapshot(row)),
+        Row::Cashflow(row) if mine(&row.key) => {
+            let (id, flow) = (&row.place.transaction_id, &row.cashflow);
+            let (amount, currency) = (flow.amount, &flow.currency);
+            format!("cash flow {id} epoch {} {amount} {currency}", row.epoch.0)
+        }
         Row::ValuationJob(row) => {
             let of = row.keys.iter().find(|of| of.key == *key)?;
             let dates = format!("{}..{}", row.date_from, row.date_to);

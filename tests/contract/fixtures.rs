@@ -6,10 +6,11 @@ use backdate_engine::domain::records::{
     BusinessDate, GLOBAL_CALENDAR, MarketPrice, Place, Position, Terms, Transaction,
     TransactionType, ValuationStatus,
 };
+use backdate_engine::domain::records::{Cashflow, Classification, Timing};
 use backdate_engine::domain::time::Date;
 use backdate_engine::ports::log::Topic;
 use backdate_engine::ports::store::rows::{
-    HistoryRow, JobKey, OutboxRow, PriceRow, SnapshotRow, TransactionRow,
+    CashflowRow, HistoryRow, JobKey, OutboxRow, PriceRow, SnapshotRow, TransactionRow,
 };
 use backdate_engine::ports::store::statements::{LockKeys, NewValuationJob};
 use smol_str::SmolStr;
@@ -78,6 +79,24 @@ pub(crate) fn history(key: &Key, id: &str, day: i32, epoch: u32, quantity: i64) 
         place: place(id, day),
         epoch: Epoch(epoch),
         position: position(quantity),
+    }
+}
+
+/// The flow of a purchase at that place.
+pub(crate) fn cashflow(key: &Key, place: &Place, epoch: Epoch) -> CashflowRow {
+    CashflowRow {
+        key: key.clone(),
+        place: place.clone(),
+        epoch,
+        kind: TransactionType::Buy,
+        cashflow: Cashflow {
+            amount: -Amount::ONE,
+            currency: Currency::eur(),
+            classification: Classification::InvestmentOutflow,
+            timing: Timing::Bod,
+            is_position_flow: true,
+            is_portfolio_flow: false,
+        },
     }
 }
 

@@ -14,7 +14,8 @@ fn a_migration_is_applied_once() {
         schema.schema.push_str(" \"odd\" name");
         assert_eq!(schema_exists(&schema).await, Ok(false));
         let first = migrate(&schema).await.expect("migrated");
-        assert_eq!(first.applied, ["0001_tables"]);
+        assert_eq!(first.applied.first().map(String::as_str), Some("0001_tables"));
+        assert!(first.applied.len() > 1, "{:?}", first.applied);
         let again = Migrated { applied: Vec::new(), version: first.version };
         assert_eq!(migrate(&schema).await, Ok(again));
         assert_eq!(schema_exists(&schema).await, Ok(true));
@@ -32,7 +33,9 @@ fn two_migrations_at_once_apply_each_step_once() {
         let (one, other) =
             futures_util::future::join(migrate(fresh.config()), migrate(fresh.config())).await;
         let (one, other) = (one.expect("migrated"), other.expect("migrated"));
-        assert_eq!(one.applied.len() + other.applied.len(), 1);
+        let all = one.applied.len().max(other.applied.len());
+        assert!(all > 1);
+        assert_eq!(one.applied.len() + other.applied.len(), all);
     });
 }
 

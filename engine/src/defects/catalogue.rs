@@ -4,7 +4,7 @@
 //! what is taken out besides.
 //!
 //! Not yet here, because the processes that they are about do not exist: mistakes of the
-//! cash flows and of the time series.
+//! time series.
 
 /// Declares defects.
 macro_rules! catalogue {

@@ -1,5 +1,6 @@
 //! The rules, pure and synchronous: no port, no clock, no I/O.
 
+pub mod cashflow;
 pub mod cost;
 pub mod fx;
 pub mod ids;

@@ -45,6 +45,10 @@ macro_rules! named {
 
 pub(crate) use named;
 
+mod flows;
+
+pub use flows::{Cashflow, Classification, Timing};
+
 named!(
     /// Type of a transaction.
     TransactionType {

@@ -4,6 +4,7 @@
 //! so a service keeps nothing in memory that it could not lose.
 
 mod backoff;
+pub mod cashflow_calculator;
 mod consume;
 pub mod instance;
 mod invalidation;
@@ -50,6 +51,7 @@ pub const PORT_CALLS: &[(&str, &[&str])] = &[
     (valuation_scheduler::PROCESS, valuation_scheduler::CALLS),
     (reprocessing_worker::PROCESS, reprocessing_worker::CALLS),
     (position_valuation_calculator::PROCESS, position_valuation_calculator::CALLS),
+    (cashflow_calculator::PROCESS, cashflow_calculator::CALLS),
     (outbox_dispatcher::PROCESS, outbox_dispatcher::CALLS),
 ];
 

@@ -1,9 +1,10 @@
 //! The worked tables of single calculations, each row held against the rules.
 //!
 //! The tables in `testdata/unit_*` come from outside and are read as they are. A row that nobody
-//! understands fails: no condition is skipped. Cash flows and time series are not read here.
+//! understands fails: no condition is skipped.
 
 mod costs;
+mod flows;
 mod values;
 
 use std::collections::BTreeMap;

@@ -64,11 +64,12 @@ pub(super) struct Queues {
 }
 
 /// Consumer groups with the name of their queue.
-const GROUPS: [(&str, &str); 4] = [
+const GROUPS: [(&str, &str); 5] = [
     ("persistence", "lag_persistence"),
     ("position-calculator", "lag_position_calculator"),
     ("price-watcher", "lag_price_watcher"),
     ("position-valuation-calculator", "lag_position_valuation_calculator"),
+    ("cashflow-calculator", "lag_cashflow_calculator"),
 ];
 
 /// The group that reads a topic.
@@ -83,9 +84,8 @@ fn group_of(topic: Topic) -> Option<usize> {
         Topic::RawTransactionsCompleted => 1,
         Topic::MarketPricePersisted | Topic::FxRatePersisted => 2,
         Topic::ValuationRequired => 3,
-        Topic::ProcessedTransactionsCompleted
-        | Topic::DailyPositionSnapshotPersisted
-        | Topic::DeadLetters => return None,
+        Topic::ProcessedTransactionsCompleted => 4,
+        Topic::DailyPositionSnapshotPersisted | Topic::DeadLetters => return None,
     })
 }
 

@@ -115,7 +115,7 @@ impl ClusterConfig {
 }
 
 /// The consumer groups of the engine with their topics.
-pub const GROUPS: [(&str, &[Topic]); 4] = [
+pub const GROUPS: [(&str, &[Topic]); 5] = [
     (
         "persistence",
         &[
@@ -130,6 +130,7 @@ pub const GROUPS: [(&str, &[Topic]); 4] = [
     ("position-calculator", &[Topic::RawTransactionsCompleted]),
     ("price-watcher", &[Topic::MarketPricePersisted, Topic::FxRatePersisted]),
     ("position-valuation-calculator", &[Topic::ValuationRequired]),
+    ("cashflow-calculator", &[Topic::ProcessedTransactionsCompleted]),
 ];
 
 /// Name of the database's process.

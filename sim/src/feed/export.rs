@@ -8,26 +8,28 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use backdate_engine::domain::cashflow::CALCULATION_TYPE;
 use backdate_engine::domain::ids::{Epoch, Key, SecurityId, TransactionId};
 use backdate_engine::domain::messages;
 use backdate_engine::domain::money::Amount;
 use backdate_engine::domain::records::{Costs, Fate, GLOBAL_CALENDAR, KeyStatus};
 use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::rows::{
-    EpochRow, HistoryRow, KeyState, SnapshotRow, Table, TimelineRow, TransactionRow,
+    CashflowRow, EpochRow, HistoryRow, KeyState, SnapshotRow, Table, TimelineRow, TransactionRow,
 };
 use backdate_reports::recording::Row;
 
 use crate::runner::Stage;
 
 /// Tables of the database that an export is made of.
-const EXPORTED: [Table; 8] = [
+const EXPORTED: [Table; 9] = [
     Table::PositionState,
     Table::PositionEpochs,
     Table::Transactions,
     Table::PositionTimeline,
     Table::PositionHistory,
     Table::DailyPositionSnapshots,
+    Table::Cashflows,
     Table::Instruments,
     Table::BusinessDates,
 ];
@@ -41,6 +43,7 @@ pub struct Tables {
     timeline: BTreeMap<TransactionId, TimelineRow>,
     history: BTreeMap<(Key, TransactionId), HistoryRow>,
     snapshots: BTreeMap<(Key, Date), SnapshotRow>,
+    cashflows: Vec<CashflowRow>,
     dead_letters: Vec<[String; 4]>,
     instruments: BTreeSet<SecurityId>,
     latest_business_date: Option<Date>,
@@ -83,6 +86,7 @@ impl Tables {
                 }
                 Row::History(row) => history.push(row),
                 Row::Snapshot(row) => snapshots.push(row),
+                Row::Cashflow(row) => tables.cashflows.push((*row).clone()),
                 _ => {}
             }
         }
@@ -99,6 +103,9 @@ impl Tables {
         for row in snapshots {
             tables.snapshots.insert((row.key.clone(), row.date), (*row).clone());
         }
+        let mut cashflows = std::mem::take(&mut tables.cashflows);
+        cashflows.retain(|row| tables.is_valid(&row.key, row.epoch, row.place.date()));
+        tables.cashflows = cashflows;
         tables.dead_letters = dead_letters
             .into_iter()
             .filter_map(messages::read_dead_letter)
@@ -114,6 +121,7 @@ impl Tables {
         self.transactions().write(folder)?;
         self.position_history().write(folder)?;
         self.snapshots().write(folder)?;
+        self.cashflows().write(folder)?;
         self.parked().write(folder)?;
         self.waiting_table().write(folder)?;
         self.dead_letters().write(folder)
@@ -212,6 +220,29 @@ impl Tables {
                 cell(values.map(|v| v.unrealized_gain_loss)),
                 cell(values.map(|v| v.unrealized_gain_loss_local)),
                 row.valuation_status.to_string(),
+            ]);
+        }
+        table
+    }
+
+    fn cashflows(&self) -> CsvTable {
+        let header = "transaction_id,portfolio_id,security_id,cashflow_date,amount,currency,\
+                      classification,timing,is_position_flow,is_portfolio_flow,calculation_type";
+        let mut table = CsvTable::new("cashflows", header, 1);
+        for row in &self.cashflows {
+            let flow = &row.cashflow;
+            table.push(vec![
+                row.place.transaction_id.to_string(),
+                row.key.portfolio_id.to_string(),
+                row.key.security_id.to_string(),
+                row.place.date().to_string(),
+                flow.amount.to_string(),
+                flow.currency.to_string(),
+                flow.classification.to_string(),
+                flow.timing.to_string(),
+                flow.is_position_flow.to_string(),
+                flow.is_portfolio_flow.to_string(),
+                CALCULATION_TYPE.to_owned(),
             ]);
         }
         table

@@ -4,13 +4,14 @@
 //! - Allowed interference: anything before; faults have ended, and whatever they destroyed for good
 //!   stays destroyed.
 //! - Assertion: every key is `CURRENT` with W = the latest business date and serves its newest
-//!   history; costs, parked transactions, history, lots and snapshots equal the naive model's, none
-//!   is missing and none is there in excess. A key whose instrument never came rests as it is: its
-//!   costs and history are compared, its state is not.
+//!   history; costs, parked transactions, history, cash flows, lots and snapshots equal the naive
+//!   model's, none is missing and none is there in excess. A key whose instrument never came rests
+//!   as it is: its costs and history are compared, its state is not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use backdate_engine::domain::ids::Key;
+use backdate_engine::domain::records::Cashflow;
 use backdate_engine::domain::records::{Costs, Fate, KeyStatus, Place};
 use backdate_engine::ports::store::rows::SnapshotRow;
 
@@ -54,6 +55,7 @@ impl Rule for Convergence {
                 history(mirrored, &tables),
                 lots(mirrored, &tables),
                 snapshots(mirrored, &tables),
+                cashflows(mirrored, &inputs.flows(key, &tables.folded)),
             ] {
                 report.check_end(wrong.is_none(), end, || {
                     format!("{key}: {}", wrong.unwrap_or_default())
@@ -143,6 +145,22 @@ fn history(mirrored: &KeyMirror, tables: &KeyTables) -> Option<String> {
     let extra = stored.next()?;
     let id = &extra.place.transaction_id;
     Some(format!("the history holds {id} and must not"))
+}
+
+fn cashflows(mirrored: &KeyMirror, expected: &BTreeMap<Place, Cashflow>) -> Option<String> {
+    let mut stored: BTreeMap<&Place, &Cashflow> = BTreeMap::new();
+    for row in mirrored.valid_cashflows(mirrored.newest()) {
+        stored.insert(&row.place, &row.cashflow);
+    }
+    let wrong = expected.iter().find_map(|(place, must)| {
+        let is = stored.remove(place);
+        let id = &place.transaction_id;
+        (is != Some(must)).then(|| format!("the cash flow of {id} must be {must:?} and is {is:?}"))
+    });
+    wrong.or_else(|| {
+        let (place, _) = stored.first_key_value()?;
+        Some(format!("there is a cash flow of {} and must not be", place.transaction_id))
+    })
 }
 
 fn lots(mirrored: &KeyMirror, tables: &KeyTables) -> Option<String> {

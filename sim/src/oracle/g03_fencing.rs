@@ -4,11 +4,11 @@
 //! - Allowed interference: zombies, second instances, producers that keep an old token, pauses of
 //!   any length between two statements; jobs of another environment that a client sends.
 //! - Assertion: snapshots carry the token that the key has after the very commit that writes
-//!   them, history rows its epoch; a commit that folds (history, lots) moves the token or the
-//!   counter that computing before the lock compares. Stale messages are dropped, never
-//!   dead-lettered, and no instance meets a token that is newer than the state, unless a client
-//!   has sent a job with that very token for that very key. What a group has committed does not
-//!   fall: a member of an older generation is refused.
+//!   them, history rows its epoch, cash flows an epoch that is valid under it; a commit that folds
+//!   (history, lots) moves the token or the counter that computing before the lock compares. Stale
+//!   messages are dropped, never dead-lettered, and no instance meets a token that is newer than
+//!   the state, unless a client has sent a job with that very token for that very key. What a
+//!   group has committed does not fall: a member of an older generation is refused.
 
 use std::collections::{HashMap, HashSet};
 
@@ -87,6 +87,15 @@ fn commit(changes: &[Change], scene: &Scene<'_>, report: &mut RuleReport) {
                 report.check(epoch == Some(row.epoch), scene.event, || {
                     let (key, written) = (&mirrored.key, row.epoch.0);
                     format!("a history row of {key} has epoch {written}, the key {epoch:?}")
+                });
+            }
+            Row::Cashflow(row) => {
+                let newest = mirrored.newest();
+                let is_valid = mirrored.is_valid(row.epoch, row.place.date(), newest);
+                report.check(is_valid, scene.event, || {
+                    let (key, id, written) =
+                        (&mirrored.key, &row.place.transaction_id, row.epoch.0);
+                    format!("the cash flow of {id} of {key} has epoch {written}, which has ended")
                 });
             }
             _ => {}

@@ -5,7 +5,7 @@
 //! - Assertion: a transaction stands at one place of one key's timeline. A history row stands at
 //!   the place of an entry of the timeline, and its quantity is that of the valid row before it
 //!   plus the entry's own units. When a replay ends, the valid history has one row per applied
-//!   entry.
+//!   entry. A transaction has one valid cash flow at the most.
 
 use backdate_reports::recording::{EventKind, Row};
 
@@ -38,6 +38,12 @@ impl Rule for ExactlyOnce {
                     report.check(wrong.is_none(), scene.event, || {
                         format!("{}: {}", mirrored.key, wrong.unwrap_or_default())
                     });
+                }
+                Row::Cashflow(row) => {
+                    let id = &row.place.transaction_id;
+                    let flows = mirrored.valid_cashflows_of(id, mirrored.newest()).count();
+                    report
+                        .check(flows <= 1, scene.event, || format!("{id} has {flows} cash flows"));
                 }
                 _ => {}
             }

@@ -11,9 +11,9 @@ use backdate_engine::domain::ids::{Currency, Epoch, Key, PortfolioId, SecurityId
 use backdate_engine::domain::records::{BusinessDate, Place};
 use backdate_engine::domain::time::{Date, Timestamp};
 use backdate_engine::ports::store::rows::{
-    EpochRow, HistoryRow, InstrumentRow, JobStatus, KeyState, LotRow, OutboxRow, PortfolioRow,
-    PriceRow, RateRow, ReplayRow, ReprocessingJobRow, SnapshotRow, Subject, Table as TableName,
-    TimelineRow, TransactionRow, TriggerRow, ValuationJobRow,
+    CashflowRow, EpochRow, HistoryRow, InstrumentRow, JobStatus, KeyState, LotRow, OutboxRow,
+    PortfolioRow, PriceRow, RateRow, ReplayRow, ReprocessingJobRow, SnapshotRow, Subject,
+    Table as TableName, TimelineRow, TransactionRow, TriggerRow, ValuationJobRow,
 };
 use backdate_reports::recording::{Change, Row};
 use smol_str::SmolStr;
@@ -114,6 +114,7 @@ tables! {
     jobs: Jobs(ValuationJobRow),
     outbox: Outbox(OutboxRow),
     lanes: Lanes(LaneRow),
+    cashflows: Cashflows(CashflowRow),
 }
 
 impl Tables {
@@ -140,6 +141,7 @@ impl Tables {
             TableName::ReprocessingJobs => all(&self.fanouts),
             TableName::PortfolioValuationJobs => all(&self.jobs),
             TableName::OutboxEvents => all(&self.outbox),
+            TableName::Cashflows => all(&self.cashflows),
         }
     }
 }
@@ -291,6 +293,12 @@ record!(
     "daily_position_snapshots",
     Snapshot,
     (Key, Date, Epoch) = |row| (row.key.clone(), row.date, row.epoch)
+);
+record!(
+    CashflowRow,
+    "cashflows",
+    Cashflow,
+    (Key, Place, Epoch) = |row| (row.key.clone(), row.place.clone(), row.epoch)
 );
 record!(TriggerRow, "instrument_reprocessing_state", Trigger, Subject = |row| row.subject.clone());
 record!(OutboxRow, "outbox_events", Outbox, u64 = |row| row.id, u32 = |row| row.lane);

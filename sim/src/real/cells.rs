@@ -59,6 +59,15 @@ impl<'a> Cells<'a> {
         Amount::parse(text).map(Some).map_err(|_| self.wrong(text))
     }
 
+    /// The next cell as a truth value.
+    pub(super) fn flag(&mut self) -> Result<bool, BadCell> {
+        match self.text()? {
+            "t" => Ok(true),
+            "f" => Ok(false),
+            text => Err(self.wrong(text)),
+        }
+    }
+
     /// The next cell as a date.
     pub(super) fn date(&mut self) -> Result<Date, BadCell> {
         let text = self.text()?;

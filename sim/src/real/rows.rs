@@ -14,12 +14,13 @@ use backdate_engine::domain::records::{
     MarketPrice, Outcome, ParkReason, Place, Portfolio, Position, Terms, Transaction,
     TransactionType, ValuationStatus, Values,
 };
+use backdate_engine::domain::records::{Cashflow, Classification, Timing};
 use backdate_engine::domain::time::Timestamp;
 use backdate_engine::ports::log::Topic;
 use backdate_engine::ports::store::rows::{
-    EpochRow, HistoryRow, InstrumentRow, JobKey, JobStatus, KeyState, LotRow, OutboxRow,
-    PortfolioRow, PriceRow, RateRow, ReplayRow, ReprocessingJobRow, SnapshotRow, Subject, Table,
-    TimelineRow, TransactionRow, TriggerRow, ValuationJobRow,
+    CashflowRow, EpochRow, HistoryRow, InstrumentRow, JobKey, JobStatus, KeyState, LotRow,
+    OutboxRow, PortfolioRow, PriceRow, RateRow, ReplayRow, ReprocessingJobRow, SnapshotRow,
+    Subject, Table, TimelineRow, TransactionRow, TriggerRow, ValuationJobRow,
 };
 use backdate_reports::recording::Row;
 
@@ -134,6 +135,7 @@ fn read_of_key(table: Table, cells: &mut Cells<'_>) -> Result<Row, BadCell> {
             values: values(cells)?,
             valuation_status: cells.named(ValuationStatus::parse)?,
         })),
+        Table::Cashflows => Row::Cashflow(Rc::new(cashflow(key, cells)?)),
         other => return Err(format!("{other:?} is no table of keys")),
     })
 }
@@ -284,6 +286,23 @@ fn values(cells: &mut Cells<'_>) -> Result<Option<Values>, BadCell> {
             })
         }
         _ => None,
+    })
+}
+
+fn cashflow(key: Key, cells: &mut Cells<'_>) -> Result<CashflowRow, BadCell> {
+    Ok(CashflowRow {
+        key,
+        place: place(cells)?,
+        epoch: Epoch(cells.number()?),
+        kind: cells.named(TransactionType::parse)?,
+        cashflow: Cashflow {
+            amount: cells.amount()?,
+            currency: Currency::new(cells.text()?),
+            classification: cells.named(Classification::parse)?,
+            timing: cells.named(Timing::parse)?,
+            is_position_flow: cells.flag()?,
+            is_portfolio_flow: cells.flag()?,
+        },
     })
 }
 

@@ -67,6 +67,9 @@ tables! {
         cursor_portfolio_id cursor_security_id;
     PortfolioValuationJobs "portfolio_valuation_jobs" 1: id portfolio_ids security_ids epochs
         revisions date_from date_to status attempts lease_until not_before;
+    Cashflows "cashflows" 6: portfolio_id security_id transaction_date place_rank transaction_id
+        epoch transaction_type amount currency classification timing is_position_flow
+        is_portfolio_flow;
     OutboxEvents "outbox_events" 1: id lane topic message_key payload correlation_id;
 }
 

@@ -124,6 +124,9 @@ pub struct ClusterSpec {
     #[serde(rename = "position-valuation-calculator")]
     pub position_valuation_calculator: u32,
     /// Instances.
+    #[serde(rename = "cashflow-calculator")]
+    pub cashflow_calculator: u32,
+    /// Instances.
     #[serde(rename = "outbox-dispatcher")]
     pub outbox_dispatcher: u32,
     /// Knobs of all instances.
@@ -146,6 +149,7 @@ impl Default for ClusterSpec {
             valuation_scheduler: 1,
             reprocessing_worker: 1,
             position_valuation_calculator: 1,
+            cashflow_calculator: 1,
             outbox_dispatcher: 1,
             knobs: Knobs::default(),
         }
@@ -162,6 +166,7 @@ impl ClusterSpec {
             ProcessKind::ValuationScheduler => self.valuation_scheduler,
             ProcessKind::ReprocessingWorker => self.reprocessing_worker,
             ProcessKind::PositionValuationCalculator => self.position_valuation_calculator,
+            ProcessKind::CashflowCalculator => self.cashflow_calculator,
             ProcessKind::OutboxDispatcher => self.outbox_dispatcher,
         }
     }

@@ -33,11 +33,12 @@ pub(super) fn draft(context: &Context<'_>, drafts: &mut Drafts) {
 }
 
 /// Topics that the engine's processes write for each other, in turn.
-const INTERNAL: [Topic; 4] = [
+const INTERNAL: [Topic; 5] = [
     Topic::RawTransactionsCompleted,
     Topic::MarketPricePersisted,
     Topic::ValuationRequired,
     Topic::FxRatePersisted,
+    Topic::ProcessedTransactionsCompleted,
 ];
 
 /// Kinds of poison.

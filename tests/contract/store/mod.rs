@@ -1,5 +1,6 @@
 //! What a store promises: PostgreSQL at READ COMMITTED, whoever plays it.
 
+mod cashflows;
 mod claiming;
 mod inserting;
 mod locking;

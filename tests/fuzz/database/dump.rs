@@ -40,11 +40,17 @@ pub(super) fn reads() -> Vec<AnyStatement> {
 }
 
 /// The other tables, each with the query that writes its rows as [`line`] does.
-pub(super) const TABLES: [(Table, &str); 5] = [
+pub(super) const TABLES: [(Table, &str); 6] = [
     (
         Table::PositionHistory,
         "SELECT concat_ws('|', portfolio_id, security_id, (transaction_date AT TIME ZONE \
          'UTC')::date, transaction_id, epoch, trim_scale(quantity)) FROM position_history \
+         ORDER BY portfolio_id, security_id, transaction_date, place_rank, transaction_id, epoch",
+    ),
+    (
+        Table::Cashflows,
+        "SELECT concat_ws('|', portfolio_id, security_id, (transaction_date AT TIME ZONE \
+         'UTC')::date, transaction_id, epoch, trim_scale(amount)) FROM cashflows \
          ORDER BY portfolio_id, security_id, transaction_date, place_rank, transaction_id, epoch",
     ),
     (
@@ -83,6 +89,13 @@ pub(super) fn line(row: &Row) -> String {
             &row.place.transaction_id,
             &row.epoch.0,
             &row.position.quantity,
+        ]),
+        Row::Cashflow(row) => join(&[
+            &key(&row.key),
+            &row.place.date(),
+            &row.place.transaction_id,
+            &row.epoch.0,
+            &row.cashflow.amount,
         ]),
         Row::Snapshot(row) => {
             join(&[&key(&row.key), &row.date, &row.epoch.0, &row.revision.0, &row.valuation_status])

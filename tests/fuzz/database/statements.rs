@@ -12,15 +12,15 @@ use backdate_engine::domain::records::{
 use backdate_engine::domain::time::{Date, Timestamp};
 use backdate_engine::ports::store::AnyStatement;
 use backdate_engine::ports::store::rows::{
-    EpochRow, HistoryRow, InstrumentRow, JobKey, KeyState, LotRow, PortfolioRow, PriceRow, RateRow,
-    ReplayRow, SnapshotRow, Subject, TimelineRow, TransactionRow, TriggerRow,
+    CashflowRow, EpochRow, HistoryRow, InstrumentRow, JobKey, KeyState, LotRow, PortfolioRow,
+    PriceRow, RateRow, ReplayRow, SnapshotRow, Subject, TimelineRow, TransactionRow, TriggerRow,
 };
 use backdate_engine::ports::store::statements::*;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use smol_str::SmolStr;
 
-use crate::contract::fixtures::{date, event, history, place, position, snapshot, terms};
+use crate::contract::fixtures::{cashflow, date, event, history, place, position, snapshot, terms};
 
 pub(super) const PORTFOLIOS: [&str; 2] = ["P1", "P2"];
 pub(super) const SECURITIES: [&str; 2] = ["S1", "S2"];
@@ -113,6 +113,11 @@ const HISTORY: &[Maker] = &[
         ReadTimelineRates { keys }.into()
     },
     |r| InsertHistory { rows: histories(r) }.into(),
+    |r| InsertCashflows { rows: cashflows(r) }.into(),
+    |r| {
+        let ids = places(r).into_iter().map(|(k, p)| (k, epoch(r), p.transaction_id)).collect();
+        ReadApplied { ids }.into()
+    },
     |r| InsertHistory { rows: histories(r) }.into(),
     |r| {
         let ranges = some(r, keys()).into_iter().map(|key| (key, epoch(r), day(r))).collect();
@@ -234,6 +239,7 @@ pub(super) fn prologue(rng: &mut Rng) -> Vec<AnyStatement> {
         |r| AppendOutbox { rows: events(r) }.into(),
         |r| UpsertTimeline { new: vec![], rows: timeline(r) }.into(),
         |r| InsertHistory { rows: histories(r) }.into(),
+        |r| InsertCashflows { rows: cashflows(r) }.into(),
         |r| UpsertEpochs { rows: epochs(r) }.into(),
         |r| {
             UpsertReplays { rows: some(r, keys()).into_iter().map(|k| replay(r, k)).collect() }
@@ -453,6 +459,11 @@ fn outcome(rng: &mut Rng) -> Outcome {
     };
     let fate = if rng.random_bool(0.5) { parked } else { Fate::Applied(costs) };
     Outcome { fx: None, fate }
+}
+
+fn cashflows(rng: &mut Rng) -> Vec<CashflowRow> {
+    let flows = histories(rng).into_iter();
+    flows.map(|row| cashflow(&row.key, &row.place, row.epoch)).collect()
 }
 
 fn histories(rng: &mut Rng) -> Vec<HistoryRow> {

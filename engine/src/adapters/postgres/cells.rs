@@ -260,7 +260,10 @@ fn rank(rank: i16) -> Result<u8, Error> {
 }
 
 /// The terms after their instant.
-fn terms(cells: &mut Cells<'_>, at: crate::domain::time::Timestamp) -> Result<Terms, Error> {
+pub(super) fn terms(
+    cells: &mut Cells<'_>,
+    at: crate::domain::time::Timestamp,
+) -> Result<Terms, Error> {
     Ok(Terms {
         at,
         kind: cells.named(TransactionType::parse)?,

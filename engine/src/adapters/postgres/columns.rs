@@ -49,5 +49,8 @@ lists! {
         cursor_security_id";
     job_columns = "id, portfolio_ids, security_ids, epochs, revisions, date_from, date_to, \
         status, attempts, lease_until, not_before";
+    cashflow_columns = "portfolio_id, security_id, transaction_date, place_rank, transaction_id, \
+        epoch, transaction_type, amount, currency, classification, timing, is_position_flow, \
+        is_portfolio_flow";
     outbox_columns = "id, lane, topic, message_key, payload, correlation_id";
 }

@@ -7,13 +7,17 @@ use sqlx::PgConnection;
 use sqlx::error::BoxDynError;
 
 use super::bind::{costs, factors, park_reason};
-use super::columns::{history_columns, snapshot_columns, timeline_columns, transaction_columns};
+use super::columns::{
+    cashflow_columns, history_columns, snapshot_columns, timeline_columns, transaction_columns,
+};
 use super::numeric;
 use super::types::{date_bytes, instant_bytes};
 use crate::domain::ids::Key;
 use crate::domain::money::Amount;
 use crate::domain::records::{Outcome, Place, Position, Terms};
-use crate::ports::store::rows::{HistoryRow, OutboxRow, SnapshotRow, TimelineRow, TransactionRow};
+use crate::ports::store::rows::{
+    CashflowRow, HistoryRow, OutboxRow, SnapshotRow, TimelineRow, TransactionRow,
+};
 
 /// From so many rows on, a COPY and its two round trips take less time than an INSERT of arrays.
 pub(super) const MANY: usize = 100;
@@ -146,6 +150,26 @@ impl Copied for HistoryRow {
         put_place(&self.place, buffer)?;
         put(&i32::try_from(self.epoch.0)?.to_be_bytes(), buffer);
         put_position(&self.position, buffer);
+        Ok(())
+    }
+}
+
+impl Copied for CashflowRow {
+    const COPY: &'static str = copy_into!("cashflows", cashflow_columns!());
+    const FIELDS: i16 = 13;
+
+    fn put(&self, buffer: &mut Vec<u8>) -> Result<(), BoxDynError> {
+        let flow = &self.cashflow;
+        put_key(&self.key, buffer);
+        put_place(&self.place, buffer)?;
+        put(&i32::try_from(self.epoch.0)?.to_be_bytes(), buffer);
+        put(self.kind.as_str().as_bytes(), buffer);
+        put_amount(Some(flow.amount), buffer);
+        put(flow.currency.as_str().as_bytes(), buffer);
+        put(flow.classification.as_str().as_bytes(), buffer);
+        put(flow.timing.as_str().as_bytes(), buffer);
+        put(&[u8::from(flow.is_position_flow)], buffer);
+        put(&[u8::from(flow.is_portfolio_flow)], buffer);
         Ok(())
     }
 }

@@ -16,8 +16,10 @@ use super::pool::{connect, options, quoted};
 use crate::ports::store::StoreError;
 
 /// Version, name and text of each migration.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "tables", include_str!("migrations/0001_tables.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "tables", include_str!("migrations/0001_tables.sql")),
+    (3, "cashflows_and_series", include_str!("migrations/0003_cashflows_and_series.sql")),
+];
 
 /// Where the versions that are applied stand.
 const VERSION: &str = "SELECT max(version) FROM _sqlx_migrations WHERE success";

@@ -9,9 +9,10 @@ use smol_str::SmolStr;
 
 use crate::domain::ids::{Currency, Epoch, Key, PortfolioId, Revision, SecurityId, Token};
 use crate::domain::money::Amount;
+use crate::domain::records::Cashflow;
 use crate::domain::records::{
     ExchangeRate, Fate, FoldTerms, Instrument, KeyStatus, MarketPrice, Outcome, Place, Portfolio,
-    Position, Terms, Transaction, ValuationStatus, Values,
+    Position, Terms, Transaction, TransactionType, ValuationStatus, Values,
 };
 use crate::domain::time::{Date, Timestamp};
 use crate::ports::log::Topic;
@@ -197,6 +198,22 @@ pub struct SnapshotRow {
     pub valuation_status: ValuationStatus,
 }
 
+/// `cashflows`: the flow of an applied transaction; PK (key, place, epoch), as the history row that
+/// it stands beside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CashflowRow {
+    /// The key.
+    pub key: Key,
+    /// Place of the transaction.
+    pub place: Place,
+    /// Version, as that of the history row.
+    pub epoch: Epoch,
+    /// Type of the transaction.
+    pub kind: TransactionType,
+    /// The flow.
+    pub cashflow: Cashflow,
+}
+
 /// What news is about; orders triggers and jobs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Subject {
@@ -339,4 +356,6 @@ pub enum Table {
     PortfolioValuationJobs,
     /// `outbox_events`
     OutboxEvents,
+    /// `cashflows`
+    Cashflows,
 }

@@ -3,15 +3,15 @@
 //! # Invariants
 //! - Sums that rules compare (`lots_quantity`, `applied_quantity`) equal what the rows add up to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use backdate_engine::domain::ids::{Epoch, Key};
+use backdate_engine::domain::ids::{Epoch, Key, TransactionId};
 use backdate_engine::domain::money::Amount;
 use backdate_engine::domain::records::{Place, Terms, TransactionType};
 use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::rows::{
-    EpochRow, HistoryRow, KeyState, LotRow, ReplayRow, SnapshotRow, TimelineRow,
+    CashflowRow, EpochRow, HistoryRow, KeyState, LotRow, ReplayRow, SnapshotRow, TimelineRow,
 };
 use backdate_reports::recording::Event;
 
@@ -28,6 +28,11 @@ pub(crate) struct KeyMirror {
     pub(crate) epochs: BTreeMap<Epoch, Date>,
     pub(crate) replay: Option<Rc<ReplayRow>>,
     pub(crate) snapshots: BTreeMap<(Date, Epoch), Rc<SnapshotRow>>,
+    pub(crate) cashflows: BTreeMap<(Place, Epoch), Rc<CashflowRow>>,
+    /// Where each transaction has cash flows.
+    flow_places: BTreeMap<TransactionId, BTreeSet<(Place, Epoch)>>,
+    /// History rows that have no cash flow beside them.
+    pub(crate) without_flow: BTreeSet<(Place, Epoch)>,
     /// Units in open lots.
     pub(crate) lots_quantity: Amount,
     /// Signed units of applied transactions.
@@ -65,6 +70,9 @@ impl KeyMirror {
             epochs: BTreeMap::new(),
             replay: None,
             snapshots: BTreeMap::new(),
+            cashflows: BTreeMap::new(),
+            flow_places: BTreeMap::new(),
+            without_flow: BTreeSet::new(),
             lots_quantity: Amount::ZERO,
             applied_quantity: Amount::ZERO,
             served_changed: Mark::default(),
@@ -182,8 +190,51 @@ impl KeyMirror {
         let at = (row.place.clone(), row.epoch);
         match deleted {
             true => drop(self.history.remove(&at)),
-            false => drop(self.history.insert(at, Rc::clone(row))),
+            false => drop(self.history.insert(at.clone(), Rc::clone(row))),
         }
+        self.pair(at);
+    }
+
+    pub(super) fn set_cashflow(&mut self, row: &Rc<CashflowRow>, deleted: bool) {
+        let at = (row.place.clone(), row.epoch);
+        let places = self.flow_places.entry(row.place.transaction_id.clone()).or_default();
+        match deleted {
+            true => {
+                places.remove(&at);
+                self.cashflows.remove(&at);
+            }
+            false => {
+                places.insert(at.clone());
+                self.cashflows.insert(at.clone(), Rc::clone(row));
+            }
+        }
+        self.pair(at);
+    }
+
+    /// Notes whether a history row has its cash flow.
+    fn pair(&mut self, at: (Place, Epoch)) {
+        match self.history.contains_key(&at) && !self.cashflows.contains_key(&at) {
+            true => drop(self.without_flow.insert(at)),
+            false => drop(self.without_flow.remove(&at)),
+        }
+    }
+
+    /// Where a transaction has cash flows that are valid once `newest` is served.
+    pub(crate) fn valid_cashflows_of(
+        &self,
+        id: &TransactionId,
+        newest: Epoch,
+    ) -> impl Iterator<Item = &(Place, Epoch)> {
+        let places = self.flow_places.get(id).into_iter().flatten();
+        places.filter(move |(place, epoch)| self.is_valid(*epoch, place.date(), newest))
+    }
+
+    /// Cash flows that are valid once `newest` is served, in order.
+    pub(crate) fn valid_cashflows(&self, newest: Epoch) -> impl Iterator<Item = &Rc<CashflowRow>> {
+        self.cashflows
+            .iter()
+            .filter(move |((place, epoch), _)| self.is_valid(*epoch, place.date(), newest))
+            .map(|(_, row)| row)
     }
 
     pub(super) fn set_lot(&mut self, row: &Rc<LotRow>, deleted: bool) {

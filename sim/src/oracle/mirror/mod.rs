@@ -18,11 +18,11 @@ use std::rc::Rc;
 use backdate_engine::domain::ids::{Key, PortfolioId, SecurityId, TransactionId};
 use backdate_engine::domain::records::{KeyStatus, Place};
 use backdate_engine::domain::time::Date;
-use backdate_engine::ports::store::rows::{SnapshotRow, TimelineRow};
+use backdate_engine::ports::store::rows::{CashflowRow, SnapshotRow, TimelineRow, ValuationJobRow};
 use backdate_reports::recording::{Change, Event, EventKind, Phase, Row};
 
 pub(crate) use key::{KeyMirror, units};
-pub(crate) use pending::Pending;
+pub(crate) use pending::{Freed, Pending};
 pub(crate) use records::{DeadLetters, RawRecord, Records};
 pub(crate) use step::{InputChange, Mark, Step, Touch};
 
@@ -209,6 +209,7 @@ impl Mirror {
                 Some(number)
             }
             Row::Snapshot(row) => Some(self.snapshot(event, row, deleted, step)),
+            Row::Cashflow(row) => Some(self.cashflow(event, row, deleted, step)),
             Row::Trigger(row) => {
                 step.progress = true;
                 self.pending.trigger(row, deleted, &mut step.freed);
@@ -224,13 +225,7 @@ impl Mirror {
                 None
             }
             Row::ValuationJob(row) => {
-                // A job that is claimed again was lost by somebody, who may still be writing.
-                if row.attempts > 1 {
-                    for entry in &row.keys {
-                        let number = self.number(&entry.key);
-                        self.keys[number].lease_lost = true;
-                    }
-                }
+                self.valuation_job(row);
                 None
             }
             _ => {
@@ -239,6 +234,31 @@ impl Mirror {
                 None
             }
         }
+    }
+
+    fn valuation_job(&mut self, row: &ValuationJobRow) {
+        // A job that is claimed again was lost by somebody, who may still be writing.
+        if row.attempts > 1 {
+            for entry in &row.keys {
+                let number = self.number(&entry.key);
+                self.keys[number].lease_lost = true;
+            }
+        }
+    }
+
+    fn cashflow(
+        &mut self,
+        event: &Event,
+        row: &Rc<CashflowRow>,
+        deleted: bool,
+        step: &mut Step,
+    ) -> KeyIndex {
+        let touch = self.touch(event, &row.key, step);
+        touch.cashflows = true;
+        let number = touch.key;
+        step.progress = true;
+        self.keys[number].set_cashflow(row, deleted);
+        number
     }
 
     fn timeline(

@@ -26,6 +26,8 @@ pub(crate) enum About {
     Key(Key),
     /// All keys that use a subject.
     Subject(Subject),
+    /// Cash flows of one key, and nothing else of it.
+    Flows(Key),
 }
 
 /// A record that is gone.
@@ -63,19 +65,26 @@ struct News {
 pub(super) fn about(topic: Topic, payload: &[u8]) -> Option<(About, Date)> {
     let is_news = matches!(
         topic,
-        Topic::RawTransactionsCompleted | Topic::MarketPricePersisted | Topic::FxRatePersisted
+        Topic::RawTransactionsCompleted
+            | Topic::MarketPricePersisted
+            | Topic::FxRatePersisted
+            | Topic::ProcessedTransactionsCompleted
     );
     if !is_news {
         return None;
     }
     let news: News = serde_json::from_slice(payload).ok()?;
     match topic {
-        Topic::RawTransactionsCompleted => {
+        Topic::RawTransactionsCompleted | Topic::ProcessedTransactionsCompleted => {
             let key = Key {
                 portfolio_id: PortfolioId::new(news.portfolio_id?),
                 security_id: SecurityId::new(news.security_id?),
             };
-            Some((About::Key(key), Date::FIRST))
+            let about = match topic {
+                Topic::RawTransactionsCompleted => About::Key(key),
+                _ => About::Flows(key),
+            };
+            Some((about, Date::FIRST))
         }
         Topic::MarketPricePersisted => {
             let subject = Subject::Security(SecurityId::new(news.security_id?));
@@ -146,6 +155,11 @@ impl Pending {
             job.subject == Subject::Calendar && job.cursor.as_ref().is_none_or(|c| c < key)
         });
         jobs.map(|job| job.date).chain(trigger).min()
+    }
+
+    /// Whether news of an applied transaction of the key is on its way.
+    pub(crate) fn has_flows(&self, key: &Key) -> bool {
+        !self.news.is_empty() && self.news.contains_key(&About::Flows(key.clone()))
     }
 
     fn news_from(&self, about: &About) -> Option<Date> {
@@ -228,6 +242,15 @@ impl Freed {
         match &self.about {
             About::Key(own) => own == key,
             About::Subject(subject) => concerns(subject, key, inputs),
+            About::Flows(_) => false,
+        }
+    }
+
+    /// The key whose cash flows it was news of.
+    pub(crate) fn flows_of(&self) -> Option<&Key> {
+        match &self.about {
+            About::Flows(key) => Some(key),
+            _ => None,
         }
     }
 }

@@ -48,6 +48,7 @@ fn group_of(topic: Topic) -> Option<&'static str> {
         | Topic::RawBusinessDates => Some("persistence"),
         Topic::RawTransactionsCompleted => Some("position-calculator"),
         Topic::MarketPricePersisted | Topic::FxRatePersisted => Some("price-watcher"),
+        Topic::ProcessedTransactionsCompleted => Some("cashflow-calculator"),
         _ => None,
     }
 }

@@ -10,8 +10,7 @@ use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::rows::KeyState;
 use backdate_reports::recording::{Event, SimTime};
 
-use super::pending::Freed;
-use super::{KeyIndex, RawRecord};
+use super::{Freed, KeyIndex, RawRecord};
 
 /// What of a key an event has changed.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +24,7 @@ pub(crate) struct Touch {
     pub(crate) timeline: bool,
     pub(crate) history: bool,
     pub(crate) lots: bool,
+    pub(crate) cashflows: bool,
     /// The earliest date of which a valid snapshot was written or removed.
     pub(crate) snapshots_from: Option<Date>,
 }

@@ -13,6 +13,7 @@
 //! - The same inputs give the same tables, in whatever order identities are interleaved.
 //! - Nothing that is computed is kept: a question is always answered from the inputs.
 
+mod flow;
 mod fold;
 mod inputs;
 mod rates;
@@ -23,6 +24,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use flow::flow;
 pub use fold::{FoldedKey, FoldedRow};
 pub use inputs::{Inputs, Taken};
 pub use read::{Code, Input, read};

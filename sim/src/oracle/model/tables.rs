@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use backdate_engine::domain::ids::{Key, TransactionId};
+use backdate_engine::domain::records::Cashflow;
 use backdate_engine::domain::records::{Costs, Lot, ParkReason, Place, Position};
 use backdate_engine::domain::time::Date;
 use backdate_engine::ports::log::Topic;
@@ -51,6 +52,8 @@ pub struct Tables {
     pub parked: BTreeMap<TransactionId, ParkReason>,
     /// Positions after each applied transaction.
     pub position_history: BTreeMap<(Key, Place), Position>,
+    /// Cash flows of applied transactions.
+    pub cashflows: BTreeMap<(Key, Place), Cashflow>,
     /// Open lots.
     pub lots: BTreeMap<Key, Vec<Lot>>,
     /// Snapshots.
@@ -132,6 +135,9 @@ impl Model {
         let latest = self.inputs.latest_business_date();
         for key in self.inputs.keys() {
             let of_key = self.inputs.key_tables(key, None, None);
+            for (place, flow) in self.inputs.flows(key, &of_key.folded) {
+                tables.cashflows.insert((key.clone(), place), flow);
+            }
             for row in of_key.folded.rows {
                 let id = row.place.transaction_id.clone();
                 match row.outcome {

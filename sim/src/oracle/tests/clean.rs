@@ -126,9 +126,10 @@ fn first_trade(tape: &mut Tape, key: &mut KeyState) {
     key.input_version += 1;
     key.position = position((10, 100));
     let mut changes = FIRST.folded(0, (10, 100));
-    changes.push(state(key));
+    changes.extend([state(key), put(applied(11))]);
     tape.commit("position-calculator-1", changes);
     tape.done("position-calculator", &[Topic::RawTransactionsCompleted]);
+    tape.flows(11, 0, &[FIRST]);
 }
 
 fn price(tape: &mut Tape, key: &mut KeyState) {
@@ -170,9 +171,10 @@ fn later_trade(tape: &mut Tape, key: &mut KeyState) {
     key.status = KeyStatus::Reprocessing;
     key.position = position((15, 160));
     let mut changes = LATER.folded(0, (15, 160));
-    changes.push(state(key));
+    changes.extend([state(key), put(applied(12))]);
     tape.commit("position-calculator-1", changes);
     tape.done("position-calculator", &[Topic::RawTransactionsCompleted]);
+    tape.flows(12, 0, &[LATER]);
     valued(tape, key, snapshots(2, (0, 1), &[(15, 160); 2]));
     tape.name("later valued");
     current(tape, key, Vec::new());
@@ -211,12 +213,15 @@ fn backdated_trade(tape: &mut Tape, key: &mut KeyState) {
     let mut changes = BACKDATED.folded(1, (2, 18));
     changes.extend(FIRST.folded(1, (12, 118)));
     changes.extend(LATER.folded(1, (17, 178)));
-    changes.extend([gone(replay), state(key)]);
+    changes.extend([gone(replay), state(key), put(applied(13))]);
     tape.commit("position-calculator-1", changes);
     tape.name("replayed");
+    tape.flows(13, 1, &[BACKDATED, FIRST, LATER]);
     valued(tape, key, snapshots(1, (1, 2), &[(12, 118), (17, 178), (17, 178)]));
     tape.name("backdated valued");
     let pruned = [
+        Row::Cashflow(Rc::new(FIRST.flow(0))),
+        Row::Cashflow(Rc::new(LATER.flow(0))),
         Row::History(Rc::new(FIRST.history(0, (10, 100)))),
         Row::History(Rc::new(LATER.history(0, (15, 160)))),
         Row::Snapshot(Rc::new(snapshot(1, (0, 0), (10, 100)))),

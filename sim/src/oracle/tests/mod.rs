@@ -11,12 +11,13 @@ mod tape;
 use std::rc::Rc;
 
 use backdate_engine::domain::ids::{Epoch, Revision, Token};
+use backdate_engine::domain::records::Timing;
 use backdate_engine::domain::records::{Fate, KeyStatus, Outcome, ParkReason};
 use backdate_engine::ports::host::Signal;
 use backdate_engine::ports::log::Topic;
 use backdate_engine::ports::store::StoreError;
-use backdate_engine::ports::store::rows::{KeyState, TimelineRow};
-use backdate_reports::recording::{CrashCause, Event, EventKind, Phase, Row, SimTime};
+use backdate_engine::ports::store::rows::{CashflowRow, KeyState, TimelineRow};
+use backdate_reports::recording::{Change, CrashCause, Event, EventKind, Phase, Row, SimTime};
 use smol_str::SmolStr;
 
 use super::{Judge, JudgeConfig, RuleId, RunEnd, Verdict};

@@ -120,6 +120,8 @@ fn g5_breaks_when_a_transaction_counts_twice() {
         let mut rewind = vec![];
         rewind.extend(wrong.clone().map(gone));
         let mut chunk = wrong.map(put).to_vec();
+        chunk.push(put(applied(77)));
+        rewind.push(gone(applied(77)));
         state.input_version += 1;
         chunk.push(set_state(state.clone()));
         // Rewound before it is served, so that nothing else suffers from it.
@@ -194,6 +196,71 @@ fn g6_breaks_when_a_lot_holds_more_than_the_position() {
         let healed = committed("position-calculator-2", rows);
         tape.insert_after("replayed", "postgres", healed);
         tape.insert_after("replayed", "postgres", wrong);
+    });
+}
+
+#[test]
+fn g1_breaks_on_a_cash_flow_that_counts_at_the_wrong_time_of_its_day() {
+    breaks(RuleId::G1, "the cash flow of B2 must be", |tape| {
+        let mut late = LATER.flow(1);
+        late.cashflow.timing = Timing::Eod;
+        tape.changes("replayed flows")[2] = put(Row::Cashflow(Rc::new(late)));
+    });
+}
+
+#[test]
+fn g2_breaks_when_news_of_an_applied_transaction_is_lost() {
+    breaks(RuleId::G2, "has no cash flow, and no news of it is under way", |tape| {
+        let at = tape.at("later flow");
+        let flow = tape.events[at].kind.clone();
+        tape.events[at].kind = EventKind::Started;
+        // It comes too late, after the offset.
+        tape.insert_after("later valued", "postgres", flow);
+    });
+}
+
+#[test]
+fn g3_breaks_when_a_cash_flow_of_an_ended_epoch_is_written() {
+    breaks(RuleId::G3, "has epoch 0, which has ended", |tape| {
+        let late = put(Row::Cashflow(Rc::new(FIRST.flow(0))));
+        let late = committed("cashflow-calculator-2", vec![late]);
+        tape.insert_after("epoch bumped", "postgres", late);
+    });
+}
+
+#[test]
+fn g5_breaks_when_a_transaction_has_two_cash_flows() {
+    breaks(RuleId::G5, "B2 has 2 cash flows", |tape| {
+        let mut second = LATER.flow(0);
+        second.place.at = FIRST.place().at;
+        let second = Row::Cashflow(Rc::new(second));
+        let healed = committed("cashflow-calculator-2", vec![gone(second.clone())]);
+        let doubled = committed("cashflow-calculator-2", vec![put(second)]);
+        tape.insert_after("later flow", "postgres", healed);
+        tape.insert_after("later flow", "postgres", doubled);
+    });
+}
+
+#[test]
+fn g6_breaks_when_a_cash_flow_is_booked_with_the_wrong_sign_or_for_nothing() {
+    let then_right = |tape: &mut Tape, wrong: CashflowRow, healed: Vec<Change>| {
+        let wrong = put(Row::Cashflow(Rc::new(wrong)));
+        let healed = committed("cashflow-calculator-2", healed);
+        tape.insert_after("later flow", "postgres", healed);
+        tape.insert_after(
+            "later flow",
+            "postgres",
+            committed("cashflow-calculator-2", vec![wrong]),
+        );
+    };
+    breaks(RuleId::G6, "is booked as", |tape| {
+        let mut wrong = LATER.flow(0);
+        wrong.cashflow.amount = units(60);
+        then_right(tape, wrong, vec![put(Row::Cashflow(Rc::new(LATER.flow(0))))]);
+    });
+    breaks(RuleId::G6, "B0 has a cash flow and is not applied", |tape| {
+        let early = BACKDATED.flow(0);
+        then_right(tape, early.clone(), vec![gone(Row::Cashflow(Rc::new(early)))]);
     });
 }
 

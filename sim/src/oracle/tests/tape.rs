@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use backdate_engine::domain::ids::{Currency, Epoch, Key, Revision, TransactionId};
 use backdate_engine::domain::money::{Amount, FxRate};
+use backdate_engine::domain::records::{Cashflow, Classification, Timing};
 use backdate_engine::domain::records::{
     Costs, Fate, Instrument, KeyStatus, Lot, MarketPrice, Outcome, Place, Portfolio, Position,
     Terms, Transaction, TransactionType, ValuationStatus, Values,
@@ -12,8 +13,8 @@ use backdate_engine::domain::records::{
 use backdate_engine::domain::time::{Date, Timestamp};
 use backdate_engine::ports::log::{self, Headers, Record, Topic};
 use backdate_engine::ports::store::rows::{
-    HistoryRow, InstrumentRow, KeyState, LotRow, OutboxRow, PortfolioRow, PriceRow, SnapshotRow,
-    TimelineRow, TransactionRow,
+    CashflowRow, HistoryRow, InstrumentRow, KeyState, LotRow, OutboxRow, PortfolioRow, PriceRow,
+    SnapshotRow, TimelineRow, TransactionRow,
 };
 use backdate_engine::ports::store::statements::PositionRead;
 use backdate_reports::recording::{Change, Event, EventKind, Row, SimTime};
@@ -126,6 +127,23 @@ impl Buy {
             put(Row::Lot(Rc::new(self.lot()))),
             put(Row::History(Rc::new(self.history(epoch, after)))),
         ]
+    }
+
+    pub(super) fn flow(self, epoch: u32) -> CashflowRow {
+        CashflowRow {
+            key: key(),
+            place: self.place(),
+            epoch: Epoch(epoch),
+            kind: TransactionType::Buy,
+            cashflow: Cashflow {
+                amount: units(-self.4),
+                currency: Currency::new("USD"),
+                classification: Classification::InvestmentOutflow,
+                timing: Timing::Bod,
+                is_position_flow: true,
+                is_portfolio_flow: false,
+            },
+        }
     }
 
     pub(super) fn history(self, epoch: u32, after: (i64, i64)) -> HistoryRow {
@@ -241,6 +259,13 @@ pub(super) fn outbox(id: u64, topic: Topic, payload: &str) -> Row {
     }))
 }
 
+/// News of applied transactions of the key.
+pub(super) fn applied(id: u64) -> Row {
+    outbox(id, Topic::ProcessedTransactionsCompleted, APPLIED)
+}
+
+const APPLIED: &str = r#"{"portfolio_id":"P","security_id":"S","epoch":0,"revision":0}"#;
+
 /// What a reader sees of the key, given its state and its latest snapshot.
 pub(super) fn seen(state: &KeyState, latest: SnapshotRow, position_day: u32) -> PositionRead {
     PositionRead {
@@ -331,6 +356,21 @@ impl Tape {
 
     pub(super) fn commit(&mut self, client: &str, changes: Vec<Change>) {
         self.push("postgres", committed(client, changes));
+    }
+
+    /// News of applied transactions is published, and their cash flows are written.
+    pub(super) fn flows(&mut self, id: u64, epoch: u32, buys: &[Buy]) {
+        let topic = Topic::ProcessedTransactionsCompleted;
+        self.append(topic, APPLIED);
+        self.commit("outbox-dispatcher-1", vec![gone(applied(id))]);
+        let rows = buys.iter().map(|buy| put(Row::Cashflow(Rc::new(buy.flow(epoch)))));
+        self.commit("cashflow-calculator-1", rows.collect());
+        self.name(match id {
+            11 => "first flow",
+            12 => "later flow",
+            _ => "replayed flows",
+        });
+        self.done("cashflow-calculator", &[topic]);
     }
 
     pub(super) fn done(&mut self, group: &str, topics: &[Topic]) {

@@ -3,6 +3,7 @@
 //! # Invariants
 //! - What a statement reads it reads in one `read` at its start; locks come after that.
 
+mod cashflows;
 mod keys;
 mod outbox;
 mod persistence;

@@ -9,7 +9,7 @@ use backdate_engine::domain::records::Place;
 use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::StoreError;
 use backdate_engine::ports::store::rows::{
-    EpochRow, HistoryRow, LotRow, ReplayRow, SnapshotRow, TimelineRow,
+    CashflowRow, EpochRow, HistoryRow, LotRow, ReplayRow, SnapshotRow, TimelineRow,
 };
 use backdate_engine::ports::store::statements::{
     DeleteHistory, DeleteLots, DeleteReplays, DeleteTimeline, FindReplays, InsertHistory,
@@ -38,7 +38,8 @@ pub(super) fn history_from(
     (key.clone(), from, Epoch(0))..=(key.clone(), last_place(), Epoch(u32::MAX))
 }
 
-fn entry<'a>(
+/// A transaction's entry in the timeline of a key.
+pub(super) fn entry<'a>(
     view: View<'a>,
     key: &Key,
     id: &TransactionId,
@@ -172,7 +173,16 @@ impl Run for DeleteHistory {
             };
             self.ranges.iter().flat_map(of_range).cloned().collect()
         });
-        session.delete(rows, |_| true).await
+        session.delete(rows, |_| true).await?;
+        let flows: Vec<Version<CashflowRow>> = session.read(|view| {
+            let of_range = |(key, epoch, from): &(Key, Epoch, Date)| {
+                let epoch = *epoch;
+                let range = history_from(key, Place::start_of(*from));
+                view.versions::<CashflowRow>(range).filter(move |v| v.row.epoch == epoch)
+            };
+            self.ranges.iter().flat_map(of_range).cloned().collect()
+        });
+        session.delete(flows, |_| true).await
     }
 }
 
@@ -190,6 +200,18 @@ impl Run for PruneEpochs {
             self.keys.iter().flat_map(invalid).cloned().collect()
         });
         session.delete(history, |_| true).await?;
+        let flows: Vec<Version<CashflowRow>> = session.read(|view| {
+            let invalid = |(key, epoch): &(Key, Epoch)| {
+                let validity = Validity::of(view, key, *epoch);
+                let from =
+                    validity.first_cut().map(|from| history_from(key, Place::start_of(from)));
+                let rows =
+                    from.into_iter().flat_map(move |range| view.versions::<CashflowRow>(range));
+                rows.filter(move |v| validity.is_outlived(v.row.epoch, v.row.place.date()))
+            };
+            self.keys.iter().flat_map(invalid).cloned().collect()
+        });
+        session.delete(flows, |_| true).await?;
         let snapshots: Vec<Version<SnapshotRow>> = session.read(|view| {
             let invalid = |(key, epoch): &(Key, Epoch)| {
                 let validity = Validity::of(view, key, *epoch);

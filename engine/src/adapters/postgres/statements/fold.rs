@@ -75,8 +75,14 @@ impl Run for InsertHistory {
 
 impl Run for DeleteHistory {
     async fn run(self, connection: &mut PgConnection) -> Result<(), Error> {
-        let text = "DELETE FROM position_history h
-            USING unnest($1, $2, $3, $4) r(portfolio_id, security_id, epoch, start)
+        let text = "WITH r AS MATERIALIZED (
+                SELECT * FROM unnest($1, $2, $3, $4) r(portfolio_id, security_id, epoch, start)
+            ), flows AS (
+                DELETE FROM cashflows c USING r
+                WHERE c.portfolio_id = r.portfolio_id AND c.security_id = r.security_id
+                    AND c.epoch = r.epoch AND c.transaction_date >= r.start
+            )
+            DELETE FROM position_history h USING r
             WHERE h.portfolio_id = r.portfolio_id AND h.security_id = r.security_id
                 AND h.epoch = r.epoch AND h.transaction_date >= r.start";
         let ranges = &self.ranges;
@@ -124,6 +130,13 @@ impl Run for PruneEpochs {
                     AND h.transaction_date >= k.first_cut::timestamp AT TIME ZONE 'UTC'
                     AND h.epoch < k.epoch AND ",
             is_cut!("h", "x.from_date::timestamp AT TIME ZONE 'UTC'"),
+            ".transaction_date)
+            ), flows AS (
+                DELETE FROM cashflows c USING k
+                WHERE c.portfolio_id = k.portfolio AND c.security_id = k.security
+                    AND c.transaction_date >= k.first_cut::timestamp AT TIME ZONE 'UTC'
+                    AND c.epoch < k.epoch AND ",
+            is_cut!("c", "x.from_date::timestamp AT TIME ZONE 'UTC'"),
             ".transaction_date)
             )
             DELETE FROM daily_position_snapshots s USING k

@@ -7,6 +7,7 @@
 //! # Invariants
 //! - What a statement reads is of one snapshot of the database, unless [`Run::STEPS`] says more.
 
+mod cashflows;
 mod fan_out;
 mod fold;
 mod jobs;

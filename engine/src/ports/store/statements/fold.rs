@@ -90,16 +90,16 @@ statements! {
     } -> ();
 
     /// `DELETE FROM position_history USING unnest($ranges) WHERE key = .. AND epoch = .. AND date
-    /// >= from_date`: a rewind.
+    /// >= from_date`, and the same of `cashflows`: a rewind.
     DeleteHistory {
         /// Key, epoch and first date.
         ranges: Vec<(Key, Epoch, Date)>,
     } -> ();
 
-    /// Deletes the rows of `position_history` and `daily_position_snapshots` that are not valid any
-    /// more once `epoch` is the served one: rows of an epoch e < `epoch` dated on or after the
-    /// `from_date` of an epoch in (e, `epoch`] (by `position_epochs`). One statement per table in
-    /// SQL; rows of epochs above `epoch` stay.
+    /// Deletes the rows of `position_history`, `daily_position_snapshots` and `cashflows` that are
+    /// not valid any more once `epoch` is the served one: rows of an epoch e < `epoch` dated on or
+    /// after the `from_date` of an epoch in (e, `epoch`] (by `position_epochs`). One statement per
+    /// table in SQL; rows of epochs above `epoch` stay.
     PruneEpochs {
         /// Key and its served epoch.
         keys: Vec<(Key, Epoch)>,

@@ -44,6 +44,7 @@ macro_rules! statements {
     };
 }
 
+mod cashflows;
 mod fan_out;
 mod fold;
 mod keys;
@@ -52,6 +53,7 @@ mod persistence;
 mod reads;
 mod valuation;
 
+pub use cashflows::*;
 pub use fan_out::*;
 pub use fold::*;
 pub use keys::*;
@@ -121,4 +123,6 @@ any_statement! {
     TakeOutboxLane, ReadOutbox, DeleteOutbox,
     // reads (query-api)
     ReadPortfolioPositions, ReadPositionHistory, ReadBacklog,
+    // cash flows
+    ReadApplied, InsertCashflows,
 }
