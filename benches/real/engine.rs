@@ -140,7 +140,8 @@ impl Engine {
             "[kafka]\nbootstrap_servers = \"{}\"\nprefix = \"{}\"\nfetch_wait_ms = 20\n\
              session_timeout_ms = {SESSION_MS}\n\
              [postgres]\nhost = \"{host}\"\nport = {port}\nuser = \"{}\"\npassword = \"{}\"\n\
-             database = \"{}\"\nschema = \"{}\"\n[http]\nlisten = \"{}\"\n{cluster}",
+             database = \"{}\"\nschema = \"{}\"\n[http]\nlisten = \"{}\"\n\
+             [api]\nlisten = \"127.0.0.1:0\"\n{cluster}",
             kafka.bootstrap_servers,
             kafka.prefix,
             postgres.user,

@@ -13,7 +13,7 @@ use crate::ports::host::Host;
 use crate::services::instance::Instance;
 use crate::services::{
     cashflow_calculator, outbox_dispatcher, persistence, position_calculator,
-    position_valuation_calculator, price_watcher, replayer, reprocessing_worker,
+    position_valuation_calculator, price_watcher, query_api, replayer, reprocessing_worker,
     valuation_scheduler,
 };
 
@@ -36,6 +36,8 @@ named!(
         CashflowCalculator = "cashflow-calculator",
         /// The outbox to the log.
         OutboxDispatcher = "outbox-dispatcher",
+        /// What is asked from outside.
+        QueryApi = "query-api",
     }
 );
 
@@ -178,5 +180,6 @@ pub async fn run<P: Ports>(kind: ProcessKind, ports: P, knobs: Knobs) {
         ProcessKind::OutboxDispatcher => {
             outbox_dispatcher::run(instance(outbox_dispatcher::PROCESS)).await;
         }
+        ProcessKind::QueryApi => query_api::run(instance(query_api::PROCESS)).await,
     }
 }

@@ -1,10 +1,10 @@
 //! What readers see, and what is left to do.
 
-use backdate_engine::domain::ids::{Epoch, Revision};
+use backdate_engine::domain::ids::{Epoch, Key, Revision};
 use backdate_engine::domain::records::KeyStatus;
-use backdate_engine::ports::store::rows::{KeyState, Subject, TriggerRow};
+use backdate_engine::ports::store::rows::{HistoryRow, KeyState, Subject, TriggerRow};
 use backdate_engine::ports::store::statements::{
-    AppendOutbox, Backlog, ClaimValuationJobs, CopySnapshots, InsertHistory,
+    AppendOutbox, Backlog, ClaimValuationJobs, CopySnapshots, HistoryRead, InsertHistory,
     InsertReprocessingJobs, InsertValuationJobs, PositionRead, PostponeValuationJob, ReadBacklog,
     ReadPortfolioPositions, ReadPositionHistory, UpdateKeys, UpsertEpochs, UpsertReplays,
     UpsertTriggers,
@@ -59,10 +59,24 @@ fn a_portfolio_is_read_under_the_served_epoch() {
         };
         assert_eq!(read(Some(2)).await, [earlier]);
         assert_eq!(read(Some(0)).await, []);
-        let served = bench.run(ReadPositionHistory { key: a }).await;
-        assert_eq!(served, [rows[0].clone(), rows[2].clone()]);
-        assert_eq!(bench.run(ReadPositionHistory { key: b }).await, []);
-        assert_eq!(bench.run(ReadPositionHistory { key: key("X", "Y") }).await, []);
+        let history = async |key: &Key, after: Option<&HistoryRow>, limit| {
+            let after = after.map(|row| row.place.clone());
+            bench.run(ReadPositionHistory { key: key.clone(), after, limit }).await
+        };
+        let served = |rows: &[HistoryRow]| HistoryRead {
+            served_epoch: Epoch(1),
+            epoch: Epoch(2),
+            revision: Revision(9),
+            status: KeyStatus::Reprocessing,
+            rows: rows.to_vec(),
+        };
+        let valid = [rows[0].clone(), rows[2].clone()];
+        assert_eq!(history(&a, None, 9).await, Some(served(&valid)));
+        assert_eq!(history(&a, None, 1).await, Some(served(&valid[..1])));
+        assert_eq!(history(&a, Some(&valid[0]), 1).await, Some(served(&valid[1..])));
+        assert_eq!(history(&a, Some(&valid[1]), 1).await, Some(served(&[])));
+        assert_eq!(history(&b, None, 9).await.map(|read| read.rows), Some(Vec::new()));
+        assert_eq!(history(&key("X", "Y"), None, 9).await, None);
     });
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use backdate::runner::stage::GROUPS;
@@ -122,24 +122,30 @@ impl Place {
         self.serve_with(more, self.schema.config().password.reveal())
     }
 
+    /// Starts `serve` with more variables in its environment.
+    pub(super) fn serve_under(&self, variables: &[(&str, &str)], more: &[&str]) -> Serving {
+        self.start(variables, more, self.schema.config().password.reveal())
+    }
+
     /// Starts `serve` with another password.
     pub(super) fn serve_with(&self, more: &[&str], password: &str) -> Serving {
+        self.start(&[], more, password)
+    }
+
+    fn start(&self, variables: &[(&str, &str)], more: &[&str], password: &str) -> Serving {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let log = self.folder.path().join(format!("serve-{number}.log"));
         let mut command = Command::new(binary());
         command.arg("serve").arg("--config").arg(self.file());
-        command.args(["--listen", "127.0.0.1:0", "--harness"]).args(more);
-        command.envs(own_address(password));
+        command.args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--harness"]);
+        command.args(more).envs(own_address(password)).envs(variables.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(fs::File::create(&log).expect("there is room for a log"));
         let mut child = command.spawn().expect("the binary has been built");
-        let mut address = String::new();
-        let stdout = child.stdout.take().expect("its output is a pipe");
-        BufReader::new(stdout).read_line(&mut address).expect("a line or the end");
-        let address = address.trim().trim_start_matches("http://").to_owned();
-        let serving = Serving { child, address, log };
-        assert!(!serving.address.is_empty(), "{}", serving.log());
+        let stdout = BufReader::new(child.stdout.take().expect("its output is a pipe"));
+        let mut serving = Serving { child, stdout, address: String::new(), log };
+        serving.address = serving.next_address();
         serving
     }
 
@@ -200,11 +206,20 @@ fn own_address(password: &str) -> [(&str, &str); 3] {
 /// A process that serves.
 pub(super) struct Serving {
     child: Child,
+    stdout: BufReader<ChildStdout>,
     address: String,
     log: PathBuf,
 }
 
 impl Serving {
+    /// The next address that it has printed: of metrics and health, then of the API.
+    pub(super) fn next_address(&mut self) -> String {
+        let mut address = String::new();
+        self.stdout.read_line(&mut address).expect("a line or the end");
+        assert!(!address.is_empty(), "{}", self.log());
+        address.trim().trim_start_matches("http://").to_owned()
+    }
+
     /// Status and body of an answer.
     pub(super) fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");

@@ -1,5 +1,6 @@
 //! `serve` and `migrate` on a real Kafka and a real PostgreSQL: what an operator relies on.
 
+mod api;
 mod fixture;
 mod inputs;
 mod relay;
@@ -8,14 +9,12 @@ mod trouble;
 use std::time::Duration;
 
 use backdate::runner::stage::GROUPS;
-use backdate_engine::domain::ids::PortfolioId;
-use backdate_engine::services::query_api;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::Value;
 
 use crate::support::run;
-use fixture::{Place, Serving, until, wait};
+use fixture::{Place, Serving, until};
 use inputs::{market, portfolio, price, trades};
 
 /// Everything that the engine computes, as lines that do not depend on who computed it.
@@ -84,10 +83,10 @@ fn one_process_takes_inputs_to_positions_and_stops_cleanly() {
         other => Err(format!("{other:?}")),
     });
     place.settle();
-    let store = place.store();
-    let views = wait(query_api::positions(&store, &PortfolioId::new(portfolio(0)), None));
-    let views = views.expect("the database answers");
-    assert!(!views.is_empty() && views.iter().all(|view| view.read.snapshot.is_some()));
+    let mut asked = api::Talk::to(serving.next_address());
+    let list = asked.get(&format!("/portfolios/{}/positions", portfolio(0))).body;
+    let held = list["positions"].as_array().expect("a list");
+    assert!(!held.is_empty() && held.iter().all(|held| held["valuation"].is_object()));
     for counted in [
         "valuation_jobs_created_total",
         "valuation_jobs_completed_total",

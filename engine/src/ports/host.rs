@@ -1,5 +1,7 @@
 //! The host of an instance: named crash points and what an instance reports.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -171,6 +173,25 @@ pub enum Measure {
     },
 }
 
+/// A request that was answered, for the access log.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<'a> {
+    /// Method and path of the route, without what a client has put into it.
+    pub route: &'static str,
+    /// Path as it was asked for; empty where a request could not be read.
+    pub path: &'a str,
+    /// Status of the answer.
+    pub status: u16,
+    /// Fixed code of what was wrong, if something was.
+    pub code: Option<&'static str>,
+    /// Bytes of the answer.
+    pub bytes: usize,
+    /// How long it took, by the wall clock.
+    pub took: Duration,
+    /// Header that travels through.
+    pub correlation_id: &'a str,
+}
+
 /// The host.
 ///
 /// # Implementers must
@@ -190,6 +211,11 @@ pub trait Host {
     /// Counts something; a host without metrics ignores it.
     fn measure(&self, measure: Measure) {
         let _ = measure;
+    }
+
+    /// Takes note of a request that was answered; a host without an access log ignores it.
+    fn answered(&self, request: Answered<'_>) {
+        let _ = request;
     }
 
     /// Whether the instance is asked to stop: its loops end after the batch in hand, and give back

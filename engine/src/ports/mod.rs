@@ -1,14 +1,16 @@
-//! What an implementer must guarantee: log, store, clock, random, and the host that bundles them.
+//! What an implementer must guarantee: log, store, clock, random, network, and the host of it all.
 
 pub mod clock;
 pub mod host;
 pub mod log;
+pub mod network;
 pub mod random;
 pub mod store;
 
 use clock::Clock;
 use host::Host;
 use log::Log;
+use network::Network;
 use random::Random;
 use store::Store;
 
@@ -24,6 +26,8 @@ pub trait Ports: Clone + 'static {
     type Random: Random;
     /// The host.
     type Host: Host;
+    /// The network.
+    type Network: Network;
 
     /// The store.
     fn store(&self) -> &Self::Store;
@@ -35,4 +39,6 @@ pub trait Ports: Clone + 'static {
     fn random(&self) -> &Self::Random;
     /// The host.
     fn host(&self) -> &Self::Host;
+    /// The network.
+    fn network(&self) -> &Self::Network;
 }

@@ -53,6 +53,7 @@ pub const PORT_CALLS: &[(&str, &[&str])] = &[
     (position_valuation_calculator::PROCESS, position_valuation_calculator::CALLS),
     (cashflow_calculator::PROCESS, cashflow_calculator::CALLS),
     (outbox_dispatcher::PROCESS, outbox_dispatcher::CALLS),
+    (query_api::PROCESS, query_api::CALLS),
 ];
 
 /// Whether a port call of a process stands in [`PORT_CALLS`], so that a crash can be planned there.

@@ -286,6 +286,10 @@ pub(super) struct ServeCommand {
     /// Where to serve metrics and health; decides over the file. Port 0 is a free one.
     #[arg(long, value_name = "IP:PORT")]
     pub(super) listen: Option<std::net::SocketAddr>,
+    /// Where `query-api` listens; decides over BACKDATE_API_LISTEN and the file. Port 0 is a free
+    /// one.
+    #[arg(long, value_name = "IP:PORT")]
+    pub(super) api_listen: Option<std::net::SocketAddr>,
     /// Print the effective configuration without secrets, and run nothing.
     #[arg(long)]
     pub(super) check: bool,

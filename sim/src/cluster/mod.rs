@@ -2,6 +2,8 @@
 //!
 //! The engine in here is the very crate that runs in production; only its ports are simulated.
 
+#[cfg(test)]
+mod api_tests;
 mod contain;
 mod operator;
 mod ports;
@@ -17,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
 use contain::contained;
-pub use ports::SimPorts;
+pub use ports::{API_PORT, SimPorts};
 
 use crate::kafka;
 use crate::postgres::{self, client, disk::Disk, profile::Profile};

@@ -1,5 +1,7 @@
 //! The ports of an engine instance that runs in a simulated process.
 
+use std::cell::OnceCell;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -7,13 +9,15 @@ use backdate_engine::domain::time::Timestamp;
 use backdate_engine::ports::Ports;
 use backdate_engine::ports::clock::Clock;
 use backdate_engine::ports::host::{Host, Measure, Side, Signal};
+use backdate_engine::ports::network::{Connection, Network, Right, Verdict};
 use backdate_engine::ports::random::Random;
 use backdate_reports::recording::EventKind;
+use hyper_util::rt::TokioIo;
 
 use super::contain::contained;
 use crate::kafka;
 use crate::postgres::client;
-use crate::world::{Measured, Process};
+use crate::world::{Listener, Measured, Process};
 
 /// The ports of one instance.
 #[derive(Clone)]
@@ -21,8 +25,18 @@ pub struct SimPorts(Rc<Inner>);
 
 struct Inner {
     process: SimProcess,
+    network: SimNetwork,
     store: client::Client,
     log: kafka::Client,
+}
+
+/// Port on which a simulated process is asked over HTTP.
+pub const API_PORT: u16 = 8080;
+
+/// The network of a simulated process: everybody in there may ask for everything.
+pub struct SimNetwork {
+    process: Process,
+    listener: OnceCell<Listener>,
 }
 
 /// A simulated process as clock, random numbers and host.
@@ -39,7 +53,8 @@ impl SimPorts {
         log: kafka::Client,
         call: Duration,
     ) -> Self {
-        Self(Rc::new(Inner { process: SimProcess { process, call }, store, log }))
+        let network = SimNetwork { process: process.clone(), listener: OnceCell::new() };
+        Self(Rc::new(Inner { process: SimProcess { process, call }, network, store, log }))
     }
 }
 
@@ -49,6 +64,7 @@ impl Ports for SimPorts {
     type Clock = SimProcess;
     type Random = SimProcess;
     type Host = SimProcess;
+    type Network = SimNetwork;
 
     fn store(&self) -> &Self::Store {
         &self.0.store
@@ -68,6 +84,27 @@ impl Ports for SimPorts {
 
     fn host(&self) -> &Self::Host {
         &self.0.process
+    }
+
+    fn network(&self) -> &Self::Network {
+        &self.0.network
+    }
+}
+
+impl Network for SimNetwork {
+    async fn accept(&self) -> io::Result<Box<dyn Connection>> {
+        let listener = match self.listener.get() {
+            Some(listener) => listener,
+            None => {
+                let listener = self.process.listen(API_PORT).await?;
+                self.listener.get_or_init(|| listener)
+            }
+        };
+        Ok(Box::new(TokioIo::new(listener.accept_bytes().await?)))
+    }
+
+    fn judge(&self, _token: Option<&str>, _right: Right) -> Verdict {
+        Verdict::Allowed
     }
 }
 

@@ -5,7 +5,6 @@
 //! - An input is told as acknowledged before it is counted as such.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,23 +13,19 @@ use std::time::Duration;
 
 use backdate_engine::adapters::kafka::Client;
 use backdate_engine::adapters::kafka::config::KafkaConfig;
-use backdate_engine::adapters::postgres::Store;
-use backdate_engine::adapters::postgres::config::PostgresConfig;
 use backdate_engine::domain::ids::PortfolioId;
 use backdate_engine::ports::host::Signal;
 use backdate_engine::ports::log::{Headers, Log as _, LogProducer, NewRecord, Topic};
 use backdate_engine::ports::store::StoreError;
 use backdate_engine::ports::store::statements::PositionRead;
-use backdate_engine::services::query_api;
 use backdate_reports::recording::{CrashCause, SimTime};
-use smol_str::{SmolStr, format_smolstr};
-use sqlx::PgConnection;
+use smol_str::SmolStr;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::LocalSet;
 
 use super::clock::{self, Clock};
-use super::commits::Commits;
 use super::operator::Operator;
+use super::reader::Reader;
 use super::setup::{self, Setup};
 use crate::scenario::plan::PlannedFault;
 use crate::world::faults::Fault;
@@ -193,8 +188,8 @@ fn run(setup: Setup, clock: Clock, orders: UnboundedReceiver<Order>, observe: Ob
 
 async fn play(setup: Setup, clock: Clock, mut orders: UnboundedReceiver<Order>, observe: Observe) {
     let (kafka, postgres) = (setup.place.kafka.clone(), setup.place.postgres.clone());
-    let operator = match setup::raise(setup, &observe).await {
-        Ok(operator) => operator,
+    let (operator, apis) = match setup::raise(setup, &observe).await {
+        Ok(raised) => raised,
         Err(why) => return observe.fail(why),
     };
     let (send, outgoing) = tokio::sync::mpsc::unbounded_channel();
@@ -206,8 +201,8 @@ async fn play(setup: Setup, clock: Clock, mut orders: UnboundedReceiver<Order>, 
                 let _ = send.send(inputs);
             }
             Order::Read { number, portfolios, every } => {
-                let config = postgres.clone();
-                clock::spawn(reader(config, number, portfolios, every, observe.clone()));
+                let reader = Reader::new(number, apis.clone(), postgres.clone());
+                clock::spawn(reader.poll(portfolios, every, observe.clone()));
             }
             Order::Inject(faults) => inject(&operator, &observe, faults, clock.now(), clock),
             Order::InjectInTurn(faults) => {
@@ -300,46 +295,4 @@ async fn send(producer: &mut impl LogProducer, batch: &[Outgoing], observe: &Obs
         observe.see("client-1", Observation::Acknowledged(input.id));
     }
     observe.counts.inputs_left.fetch_sub(batch.len(), Ordering::Release);
-}
-
-/// A reader: polls the positions of one portfolio after the other.
-async fn reader(
-    config: PostgresConfig,
-    number: u32,
-    portfolios: Vec<PortfolioId>,
-    every: Duration,
-    observe: Observe,
-) {
-    let name = format_smolstr!("reader-{number}");
-    let postgres = PostgresConfig { connections: 1, ..config };
-    let store = Store::new(&postgres, &name);
-    let portfolios: Rc<[PortfolioId]> = portfolios.into();
-    let mut session = None;
-    for turn in usize::try_from(number).unwrap_or(0).. {
-        clock::sleep(every).await;
-        let portfolio = &portfolios[turn % portfolios.len()];
-        // A failed read shows nothing, and nothing can be wrong with it.
-        let Ok(flushed) = flushed(&postgres, &mut session).await else { continue };
-        if let Ok(views) = query_api::positions(&store, portfolio, None).await {
-            let portfolio_id = portfolio.clone();
-            let positions = views.into_iter().map(|view| view.read).collect();
-            observe.see(&name, Observation::Read { portfolio_id, positions, flushed });
-        }
-    }
-}
-
-/// How much of the write-ahead log is on disk.
-async fn flushed(
-    config: &PostgresConfig,
-    session: &mut Option<PgConnection>,
-) -> Result<u64, String> {
-    if session.is_none() {
-        *session = Some(Commits::session(config).await?);
-    }
-    let connection = session.as_mut().expect("connected just now");
-    let answer = Commits::flushed(connection).await;
-    if answer.is_err() {
-        *session = None;
-    }
-    answer
 }

@@ -33,6 +33,7 @@ mod merge;
 mod operator;
 mod pgoutput;
 mod premises;
+mod reader;
 mod rows;
 pub mod services;
 mod setup;

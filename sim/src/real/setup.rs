@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -41,6 +42,7 @@ struct InstanceConfig<'a> {
     kafka: KafkaPart<'a>,
     postgres: PostgresPart<'a>,
     http: HttpPart,
+    api: ApiPart,
     knobs: &'a Knobs,
 }
 
@@ -67,38 +69,52 @@ struct PostgresPart<'a> {
 }
 
 #[derive(Serialize)]
+struct ApiPart {
+    listen: SocketAddr,
+}
+
+#[derive(Serialize)]
 struct HttpPart {
     listen: &'static str,
 }
 
-/// Starts links and instances.
-pub(super) async fn raise(setup: Setup, observe: &Observe) -> Result<Operator, String> {
+/// Starts links and instances; the operator, and where the API is asked.
+pub(super) async fn raise(
+    setup: Setup,
+    observe: &Observe,
+) -> Result<(Operator, Vec<SocketAddr>), String> {
     let binary = std::env::current_exe().map_err(|error| format!("this binary: {error}"))?;
     for folder in [&setup.private, &setup.logs] {
         fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     let mut links = BTreeMap::new();
     let mut roles = Vec::new();
+    let mut apis = Vec::new();
     for (kind, name) in &setup.processes {
         let place = match setup.has_links {
             true => through_links(&setup.place, name, &mut links).await?,
             false => setup.place.clone(),
         };
         let config = setup.private.join(format!("{name}.toml"));
-        write_config(&config, &place, &setup)
+        let api = free_address().map_err(|error| format!("no free port: {error}"))?;
+        if *kind == ProcessKind::QueryApi {
+            apis.push(api);
+        }
+        write_config(&config, &place, &setup, api)
             .map_err(|error| format!("{}: {error}", config.display()))?;
         let log = setup.logs.join(format!("{name}.log"));
         roles.push(Role { kind: *kind, name: name.clone(), config, log });
     }
     let troupe = Troupe::new(binary, roles, observe.clone());
     troupe.start_all();
-    Ok(Operator {
+    let operator = Operator {
         troupe,
         links: Links::new(links),
         controls: setup.controls,
         postgres: setup.place.postgres,
         observe: observe.clone(),
-    })
+    };
+    Ok((operator, apis))
 }
 
 /// The place as an instance sees it that reaches each server through a link.
@@ -124,7 +140,12 @@ async fn through_links(
     Ok(through)
 }
 
-fn write_config(path: &Path, place: &Place, setup: &Setup) -> std::io::Result<()> {
+/// An address that is free now, and that an instance has again when it is started again.
+fn free_address() -> std::io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+fn write_config(path: &Path, place: &Place, setup: &Setup, api: SocketAddr) -> std::io::Result<()> {
     let Place { kafka, postgres, .. } = place;
     let properties = kafka.properties.iter();
     let config = InstanceConfig {
@@ -147,6 +168,7 @@ fn write_config(path: &Path, place: &Place, setup: &Setup) -> std::io::Result<()
             idle_in_transaction_timeout_ms: postgres.idle_in_transaction_timeout_ms,
         },
         http: HttpPart { listen: "127.0.0.1:0" },
+        api: ApiPart { listen: api },
         knobs: &setup.knobs,
     };
     let text = toml::to_string(&config).map_err(std::io::Error::other)?;

@@ -31,6 +31,7 @@ use tokio::sync::Notify;
 
 use super::backstage::{Observation, Observe};
 use super::clock;
+use crate::serve::config;
 
 /// Lines that are shown of an instance that died.
 const LAST_LINES: usize = 5;
@@ -140,7 +141,14 @@ impl Troupe {
         command.args(["serve", role.kind.as_str(), "--name", &role.name, "--harness", "--config"]);
         command.arg(&role.config);
         // Its file says all; the environment would decide over it.
-        for variable in ["BACKDATE_KAFKA", "BACKDATE_POSTGRES", "BACKDATE_POSTGRES_PASSWORD"] {
+        for variable in [
+            config::KAFKA,
+            config::POSTGRES,
+            config::PASSWORD,
+            config::api::LISTEN,
+            config::api::READ_TOKEN,
+            config::api::OPERATE_TOKEN,
+        ] {
             command.env_remove(variable);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());

@@ -4,6 +4,7 @@ pub mod canary;
 mod doctor;
 pub mod observers;
 pub mod outcome;
+pub(crate) mod reader;
 pub mod run;
 pub mod simulation;
 pub mod stage;

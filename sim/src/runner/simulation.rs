@@ -10,11 +10,11 @@ use backdate_engine::domain::time::Timestamp;
 use backdate_engine::ports::log::{Headers, Log, LogProducer, NewRecord, Topic};
 use backdate_engine::ports::store::rows::Table;
 use backdate_engine::ports::store::statements::Backlog;
-use backdate_engine::services::query_api;
 use backdate_reports::recording::{EventKind, Phase, Row, SimTime};
 use smol_str::SmolStr;
 
 use super::observers::{Observed, Observers};
+use super::reader::polling;
 use super::stage::{Finished, GROUPS, Input, Stage, is_done};
 use crate::cluster::{Cluster, ClusterConfig, POSTGRES};
 use crate::scenario::plan::PlannedFault;
@@ -175,7 +175,7 @@ impl Stage for Simulation {
 
     fn add_reader(&mut self, number: u32, portfolios: Rc<[PortfolioId]>, every: Duration) {
         let name = format!("reader-{number}");
-        self.control.add_process(name, reader_main(self.cluster.clone(), portfolios, every));
+        self.control.add_process(name, polling(self.cluster.clone(), portfolios, every));
     }
 
     fn inject(&mut self, faults: &[PlannedFault]) {
@@ -331,26 +331,4 @@ async fn send(process: &Process, producer: &mut impl LogProducer, batch: &[Input
     for input in batch {
         process.record(EventKind::InputAcknowledged { id: input.id });
     }
-}
-
-/// A reader: polls the positions of one portfolio after the other.
-fn reader_main(cluster: Cluster, portfolios: Rc<[PortfolioId]>, every: Duration) -> Main {
-    Rc::new(move |process| {
-        let (cluster, portfolios) = (cluster.clone(), portfolios.clone());
-        Box::pin(async move {
-            let store = cluster.store(process.clone());
-            let offset = process.next_u64() as usize;
-            for turn in 0_usize.. {
-                process.sleep(every).await;
-                let portfolio = &portfolios[(offset.wrapping_add(turn)) % portfolios.len()];
-                // A failed read shows nothing, and nothing can be wrong with it.
-                if let Ok(views) = query_api::positions(&store, portfolio, None).await {
-                    process.record(EventKind::Read {
-                        portfolio_id: portfolio.clone(),
-                        positions: views.into_iter().map(|view| view.read).collect(),
-                    });
-                }
-            }
-        })
-    })
 }

@@ -129,6 +129,9 @@ pub struct ClusterSpec {
     /// Instances.
     #[serde(rename = "outbox-dispatcher")]
     pub outbox_dispatcher: u32,
+    /// Instances.
+    #[serde(rename = "query-api")]
+    pub query_api: u32,
     /// Knobs of all instances.
     #[schemars(schema_with = "schema::knobs")]
     pub knobs: Knobs,
@@ -151,6 +154,7 @@ impl Default for ClusterSpec {
             position_valuation_calculator: 1,
             cashflow_calculator: 1,
             outbox_dispatcher: 1,
+            query_api: 1,
             knobs: Knobs::default(),
         }
     }
@@ -168,6 +172,7 @@ impl ClusterSpec {
             ProcessKind::PositionValuationCalculator => self.position_valuation_calculator,
             ProcessKind::CashflowCalculator => self.cashflow_calculator,
             ProcessKind::OutboxDispatcher => self.outbox_dispatcher,
+            ProcessKind::QueryApi => self.query_api,
         }
     }
 

@@ -1,14 +1,16 @@
 //! The configuration of `serve` and `migrate`: a TOML file, the environment, flags.
 //!
 //! Each decides over the one before it: defaults, file, `BACKDATE_KAFKA` and `BACKDATE_POSTGRES`,
-//! `BACKDATE_POSTGRES_PASSWORD`, flags. An address replaces only what it names: one without a
-//! password leaves the password as it is.
+//! `BACKDATE_POSTGRES_PASSWORD`, those of [`api`], flags. An address replaces only what it names:
+//! one without a password leaves the password as it is.
 //!
 //! It refuses to guess: unknown keys, zeros and addresses that are none end the command before
 //! anything is reached, each with one line that names the place, the key and the cure.
 //!
 //! # Invariants
 //! - Nothing that is printed shows a password, nor an address as it was typed: it may hold one.
+
+pub mod api;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,6 +23,8 @@ use backdate_engine::adapters::secret::Secret;
 use backdate_engine::runtime::{Knobs, ProcessKind};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+
+pub use api::{ApiConfig, ApiOverrides};
 
 use crate::scenario::load::{Places, settings};
 use crate::scenario::{Problem, Problems};
@@ -42,6 +46,8 @@ pub struct Config {
     pub postgres: PostgresConfig,
     /// The server for metrics and health.
     pub http: HttpConfig,
+    /// What is asked from outside.
+    pub api: ApiConfig,
     /// Instances of each process; a process that is not listed has one.
     pub instances: BTreeMap<ProcessKind, u32>,
     /// Knobs of all instances.
@@ -72,6 +78,8 @@ pub struct Addresses {
     pub postgres: Option<Secret>,
     /// Password of the database.
     pub password: Option<Secret>,
+    /// Of `query-api`.
+    pub api: ApiOverrides,
 }
 
 /// Reads the configuration.
@@ -114,8 +122,12 @@ pub fn load(
         if let Some(password) = &addresses.password {
             config.postgres.password = password.clone();
         }
+        config.api.redirect(&addresses.api);
     }
-    Ok(config)
+    match config.api.problem() {
+        None => Ok(config),
+        Some((field, message)) => Err(places.problem(field, message).into()),
+    }
 }
 
 fn outside(place: &str, message: String) -> Problem {
@@ -234,6 +246,7 @@ impl Config {
         root.insert("postgres".into(), postgres_table(&self.postgres).into());
         let http = Table::try_from(&self.http).expect("texts by name are TOML");
         root.insert("http".into(), http.into());
+        root.insert("api".into(), self.api.effective().into());
         let instances = ProcessKind::ALL
             .iter()
             .map(|kind| (kind.to_string(), Value::from(self.instances_of(*kind))));

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::TcpListener;
 use std::pin::pin;
+use std::sync::Arc;
 
 use backdate_engine::adapters;
 use backdate_engine::adapters::system::{CrashPoints, Stop};
@@ -32,6 +34,8 @@ pub(super) struct Shared {
     pub(super) stop: Stop,
     pub(super) points: CrashPoints,
     pub(super) happenings: UnboundedSender<Happening>,
+    /// Where `query-api` listens, if it is to run.
+    pub(super) api: Option<Arc<TcpListener>>,
 }
 
 impl Shared {
@@ -45,6 +49,7 @@ impl Shared {
             stop: Stop::default(),
             points: CrashPoints::default(),
             happenings: happenings.clone(),
+            api: None,
         }
     }
 }
@@ -158,7 +163,12 @@ fn start(shared: Shared, instance: Instance, asked: watch::Receiver<bool>) -> io
 
 /// Runs an instance until it has stopped, or until it has had its time to stop.
 async fn run(shared: &Shared, instance: &Instance, asked: watch::Receiver<bool>) {
-    let ports = ports::ports(shared, instance);
+    let ports = match ports::ports(shared, instance) {
+        Ok(ports) => ports,
+        Err(error) => {
+            return logs::fail("It cannot listen", Some(&instance.name), &error.to_string());
+        }
+    };
     let work = adapters::run(instance.kind, ports, shared.config.knobs.clone());
     let limit = pin!(limit(asked));
     if let Either::Right(_) = select(work, limit).await {

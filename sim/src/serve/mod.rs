@@ -18,6 +18,7 @@ mod migrate;
 mod monitor;
 mod ports;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use backdate_engine::adapters::telemetry::{http, logs};
@@ -60,6 +61,9 @@ pub enum ServeError {
     /// The address for metrics and health cannot be had.
     #[error("cannot listen on {0}: {1}; free it or set http.listen (or --listen) to another")]
     Listen(String, std::io::Error),
+    /// The address of `query-api` cannot be had.
+    #[error("cannot listen on {0}: {1}; free it or set api.listen (or --api-listen) to another")]
+    ListenForApi(String, std::io::Error),
     /// The machine refuses a thread or a signal.
     #[error("the machine refuses: {0}")]
     Machine(#[from] std::io::Error),
@@ -70,7 +74,9 @@ impl ServeError {
     pub fn code(&self) -> u8 {
         match self {
             ServeError::Name(_) => exit::USAGE,
-            ServeError::Listen(..) | ServeError::Machine(_) => exit::ENVIRONMENT,
+            ServeError::Listen(..) | ServeError::ListenForApi(..) | ServeError::Machine(_) => {
+                exit::ENVIRONMENT
+            }
         }
     }
 }
@@ -88,7 +94,8 @@ enum Happening {
     Late,
 }
 
-/// Serves until a signal or a panic. `announce` is told where metrics and health are.
+/// Serves until a signal or a panic. `announce` is told where metrics and health
+/// are, then where the API is, if it runs.
 ///
 /// # Errors
 /// What keeps the process from starting; servers that cannot be reached do not.
@@ -96,7 +103,7 @@ pub fn serve(options: &Options, announce: &mut dyn FnMut(&str)) -> Result<u8, Se
     logs::install();
     let instances = fleet::instances(options)?;
     let (happenings, heard) = unbounded_channel();
-    let shared = Shared::of(options.config.clone(), &happenings);
+    let mut shared = Shared::of(options.config.clone(), &happenings);
     fleet::report_panics(&happenings);
     if options.harness {
         control::listen(shared.points.clone())?;
@@ -108,6 +115,13 @@ pub fn serve(options: &Options, announce: &mut dyn FnMut(&str)) -> Result<u8, Se
         let address = listener.local_addr()?;
         announce(&format!("http://{address}"));
         logs::note("Serving metrics and health", &format!("http://{address}"));
+        if instances.iter().any(|instance| instance.kind == ProcessKind::QueryApi) {
+            let listener = listen_for_api(&options.config)?;
+            let address = listener.local_addr()?;
+            announce(&format!("http://{address}"));
+            logs::note("Serving the API", &format!("http://{address}"));
+            shared.api = Some(Arc::new(listener));
+        }
         let answers = http::serve(listener, shared.metrics.clone(), shared.health.clone());
         background(async { _ = answers.await });
         control::signals(&happenings)?;
@@ -121,6 +135,16 @@ async fn listen(config: &Config) -> Result<TcpListener, ServeError> {
     let refused = |error| ServeError::Listen(config.http.listen.clone(), error);
     let address = config.listen().map_err(|text| refused(std::io::Error::other(text)))?;
     TcpListener::bind(address).await.map_err(refused)
+}
+
+/// Before the instances start, so that a port that is taken ends the command.
+fn listen_for_api(config: &Config) -> Result<std::net::TcpListener, ServeError> {
+    let refused = |error| ServeError::ListenForApi(config.api.listen.clone(), error);
+    let address = config.api.address();
+    let address = address.map_err(|text| refused(std::io::Error::other(text)))?;
+    let listener = std::net::TcpListener::bind(address).map_err(refused)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 /// Waits for the end of all instances; the exit code, which is 0 only after a stop that somebody

@@ -1,20 +1,26 @@
 //! The ports of an instance on real services, with everything that it says told to logs and
 //! metrics.
 
+use std::io;
 use std::rc::Rc;
 
-use backdate_engine::adapters::system::{ProcessHost, RealPorts};
-use backdate_engine::adapters::telemetry::logs::SignalLog;
+use backdate_engine::adapters::system::{AccessLog, Doors, ProcessHost, RealPorts};
+use backdate_engine::adapters::telemetry::logs::{self, SignalLog};
 use backdate_engine::adapters::{kafka, postgres};
-use backdate_engine::ports::host::Signal;
+use backdate_engine::ports::host::{Answered, Signal};
+use backdate_engine::runtime::ProcessKind;
+use tokio::net::TcpListener;
 
 use super::fleet::{Instance, Shared};
 
 /// The ports of one instance; nothing is connected yet.
+///
+/// # Errors
+/// Those of a socket to listen on.
 pub(super) fn ports(
     shared: &Shared,
     instance: &Instance,
-) -> RealPorts<postgres::Store, kafka::Client> {
+) -> io::Result<RealPorts<postgres::Store, kafka::Client>> {
     let statements = shared.metrics.clone();
     let store = postgres::Store::new(&shared.config.postgres, &instance.name)
         .observed(Rc::new(move |name, took| statements.statement(name, took)));
@@ -30,5 +36,27 @@ pub(super) fn ports(
         lines.write(&signal);
     });
     let (stop, points) = (shared.stop.clone(), shared.points.clone());
-    RealPorts::new(store, log, ProcessHost::with_meter(&instance.name, sink, meter, stop, points))
+    let host = ProcessHost::with_meter(&instance.name, sink, meter, stop, points);
+    let host = host.with_access_log(access_log(shared, &instance.name));
+    Ok(RealPorts::new(store, log, host, doors(shared, instance)?))
+}
+
+/// Logs and counts what was answered.
+fn access_log(shared: &Shared, instance: &str) -> Rc<AccessLog> {
+    let (metrics, instance) = (shared.metrics.clone(), instance.to_owned());
+    Rc::new(move |request: Answered<'_>| {
+        metrics.answered(request);
+        logs::access(&instance, request);
+    })
+}
+
+/// Instances of one process listen on the same socket; each client comes to one of them.
+fn doors(shared: &Shared, instance: &Instance) -> io::Result<Doors> {
+    match &shared.api {
+        Some(listener) if instance.kind == ProcessKind::QueryApi => {
+            let listener = TcpListener::from_std(listener.try_clone()?)?;
+            Ok(Doors::open(listener, shared.config.api.tokens()))
+        }
+        _ => Ok(Doors::closed()),
+    }
 }

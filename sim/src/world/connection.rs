@@ -1,4 +1,4 @@
-//! Listeners and connections that carry frames.
+//! Listeners, and connections that carry frames (those that carry bytes are in `bytes.rs`).
 //!
 //! A frame is a length (u32, little-endian) and that many bytes. Reads go through one large buffer
 //! of the world (the socket layer reopens a full window only on reads of half of its buffer) and
@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil_net::shim::tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use turmoil_net::shim::tokio::net::{TcpListener, TcpStream};
 
+use super::bytes::ByteStream;
 use super::network;
 use super::packet;
 use super::process::Process;
@@ -64,24 +65,24 @@ pub struct FrameWriter {
 }
 
 /// Tells the world that a socket was touched; also when it is dropped.
-struct Touch {
-    shared: Rc<Shared>,
+pub(super) struct Touch {
+    pub(super) shared: Rc<Shared>,
     process: u16,
     /// The process at the other end; for a listener its own.
     peer: u16,
 }
 
 impl Touch {
-    fn new(shared: &Rc<Shared>, process: u16, peer: u16) -> Self {
+    pub(super) fn new(shared: &Rc<Shared>, process: u16, peer: u16) -> Self {
         Self { shared: Rc::clone(shared), process, peer }
     }
 
-    fn made_room(&self) {
+    pub(super) fn made_room(&self) {
         self.shared.network.borrow_mut().made_room((self.process, self.peer));
         self.shared.touch();
     }
 
-    fn wrote(&self, bytes: usize) {
+    pub(super) fn wrote(&self, bytes: usize) {
         let now = self.shared.now.get();
         let link = (self.process, self.peer);
         self.shared.network.borrow_mut().wrote(now, link, bytes);
@@ -111,29 +112,44 @@ impl Listener {
         let peer = packet::process_at(peer.ip());
         Ok(Connection::new(&self.touch.shared, stream, self.touch.process, peer))
     }
+
+    /// The next connection, for a protocol of others.
+    pub async fn accept_bytes(&self) -> Result<ByteStream> {
+        let (stream, peer) = self.listener.accept().await?;
+        let peer = packet::process_at(peer.ip());
+        Ok(ByteStream::new(&self.touch.shared, stream, self.touch.process, peer))
+    }
+}
+
+/// Connects to a port of a process.
+pub(super) async fn connect(
+    process: &Process,
+    shared: &Rc<Shared>,
+    (index, peer): (u16, u16),
+    port: u16,
+) -> Result<TcpStream> {
+    // Marks once more when it is dropped with an abandoned connect.
+    let touch = Touch::new(shared, index, peer);
+    touch.wrote(0);
+    let address = SocketAddr::new(packet::address(peer), port);
+    let mut connect = pin!(TcpStream::connect(address));
+    let mut timeout = pin!(process.sleep(CONNECT_TIMEOUT));
+    poll_fn(|cx| match connect.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(result),
+        Poll::Pending => timeout.as_mut().poll(cx).map(|()| Err(Error::from(ErrorKind::TimedOut))),
+    })
+    .await
 }
 
 impl Connection {
     pub(super) async fn open(
         process: &Process,
         shared: &Rc<Shared>,
-        (index, peer): (u16, u16),
+        ends: (u16, u16),
         port: u16,
     ) -> Result<Self> {
-        // Marks once more when it is dropped with an abandoned connect.
-        let touch = Touch::new(shared, index, peer);
-        touch.wrote(0);
-        let address = SocketAddr::new(packet::address(peer), port);
-        let mut connect = pin!(TcpStream::connect(address));
-        let mut timeout = pin!(process.sleep(CONNECT_TIMEOUT));
-        let stream = poll_fn(|cx| match connect.as_mut().poll(cx) {
-            Poll::Ready(result) => Poll::Ready(result),
-            Poll::Pending => {
-                timeout.as_mut().poll(cx).map(|()| Err(Error::from(ErrorKind::TimedOut)))
-            }
-        })
-        .await?;
-        Ok(Self::new(shared, stream, index, peer))
+        let stream = connect(process, shared, ends, port).await?;
+        Ok(Self::new(shared, stream, ends.0, ends.1))
     }
 
     fn new(shared: &Rc<Shared>, stream: TcpStream, process: u16, peer: u16) -> Self {

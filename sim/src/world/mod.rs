@@ -8,6 +8,7 @@
 //! link.rs        one direction between two processes
 //! packet.rs      what is to be known about a packet
 //! connection.rs  listeners and connections that carry frames
+//! bytes.rs       connections that carry bytes
 //! process.rs     a process as its own code sees it
 //! processes.rs   the register of processes: lives, pauses, clocks, crash points
 //! control.rs     the handle that acts on all of it
@@ -24,6 +25,7 @@
 //! - A run is a function of its seed and of the code that it runs.
 //! - No wall clock, no thread, no randomness of the operating system.
 
+mod bytes;
 mod connection;
 mod control;
 mod course;
@@ -45,6 +47,7 @@ mod trace;
 #[expect(clippy::module_inception, reason = "the loop is the world")]
 mod world;
 
+pub use bytes::ByteStream;
 pub use connection::{Connection, FrameReader, FrameWriter, Listener};
 pub use control::Control;
 pub use course::Course;

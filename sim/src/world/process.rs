@@ -25,6 +25,7 @@ use backdate_reports::recording::{CrashCause, EventKind, SimTime};
 use rand_chacha::ChaCha8Rng;
 use smol_str::SmolStr;
 
+use super::bytes::ByteStream;
 use super::connection::{Connection, Listener};
 use super::course::{Stream, StreamName};
 use super::measures::Measured;
@@ -172,10 +173,22 @@ impl Process {
     /// `NotFound`: there is no such process. `ConnectionRefused`: it is down, or does not listen.
     /// `TimedOut`: no answer within 5 simulated seconds.
     pub async fn connect(&self, name: &str, port: u16) -> io::Result<Connection> {
+        let ends = (self.0.index, self.find(name)?);
+        Connection::open(self, &self.0.shared, ends, port).await
+    }
+
+    /// The same, for a protocol of others.
+    ///
+    /// # Errors
+    /// Those of [`Process::connect`].
+    pub async fn connect_bytes(&self, name: &str, port: u16) -> io::Result<ByteStream> {
+        let ends = (self.0.index, self.find(name)?);
+        ByteStream::open(self, &self.0.shared, ends, port).await
+    }
+
+    fn find(&self, name: &str) -> io::Result<u16> {
         let peer = self.0.shared.processes.borrow().find(name);
-        let peer = peer
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no process {name}")))?;
-        Connection::open(self, &self.0.shared, (self.0.index, peer), port).await
+        peer.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no process {name}")))
     }
 
     /// Gives the other ready tasks a turn.

@@ -145,7 +145,8 @@ fn blank_times(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(blank_times),
         Value::Object(fields) => {
             for (name, field) in fields {
-                let is_time = ["updated_at", "lease_until", "not_before"].contains(&name.as_str());
+                let is_time = ["updated_at", "lease_until", "not_before", "reprocessing_since"]
+                    .contains(&name.as_str());
                 match is_time && !field.is_null() {
                     true => *field = Value::from("(time)"),
                     false => blank_times(field),

@@ -12,8 +12,9 @@ use backdate_engine::domain::records::{
 use backdate_engine::domain::time::{Date, Timestamp};
 use backdate_engine::ports::store::AnyStatement;
 use backdate_engine::ports::store::rows::{
-    CashflowRow, EpochRow, HistoryRow, InstrumentRow, JobKey, KeyState, LotRow, PortfolioRow,
-    PriceRow, RateRow, ReplayRow, SnapshotRow, Subject, TimelineRow, TransactionRow, TriggerRow,
+    CashflowRow, EpochRow, HistoryRow, InstrumentRow, JobKey, JobStatus, KeyState, LotRow,
+    PortfolioRow, PriceRow, RateRow, ReplayRow, SnapshotRow, Subject, TimelineRow, TransactionRow,
+    TriggerRow,
 };
 use backdate_engine::ports::store::statements::*;
 use rand::RngExt;
@@ -55,6 +56,8 @@ const KEYS: &[Maker] = &[
     |r| ReadProgress { keys: some(r, keys()).into_iter().map(|k| query(r, k)).collect() }.into(),
     |r| ReadPortfolioPositions { portfolio_id: portfolio(r), as_of: maybe(r, day) }.into(),
     |_| ReadBacklog {}.into(),
+    |r| FindStuckKeys { older_than_ms: 0, after: after(r), limit: r.random_range(1..4) }.into(),
+    |r| ReadPortfolioOverview { portfolio_id: portfolio(r) }.into(),
 ];
 
 const INPUTS: &[Maker] = &[
@@ -133,7 +136,11 @@ const HISTORY: &[Maker] = &[
     |r| FindReplays { after: after(r), limit: r.random_range(1..4) }.into(),
     |r| UpsertReplays { rows: some(r, keys()).into_iter().map(|k| replay(r, k)).collect() }.into(),
     |r| DeleteReplays { keys: some(r, keys()) }.into(),
-    |r| ReadPositionHistory { key: one(r, &keys()) }.into(),
+    |r| {
+        let (key, after) = (one(r, &keys()), maybe(r, any_place));
+        ReadPositionHistory { key, after, limit: r.random_range(1..4) }.into()
+    },
+    |r| ReadLineage { key: one(r, &keys()), limit: r.random_range(1..4) }.into(),
 ];
 
 const VALUATION: &[Maker] = &[
@@ -142,6 +149,12 @@ const VALUATION: &[Maker] = &[
         let in_flight_max = r.random_range(1..5);
         let lease_ms = if r.random_bool(0.5) { 0 } else { 9_000_000 };
         ClaimValuationJobs { limit: r.random_range(1..4), in_flight_max, lease_ms }.into()
+    },
+    |r| {
+        let statuses = [JobStatus::Pending, JobStatus::Processing, JobStatus::Waiting];
+        let status = maybe(r, |r| one(r, &statuses));
+        let (after, limit) = (r.random_range(0..4), r.random_range(1..4));
+        FindValuationJobs { status, after, limit }.into()
     },
     |r| LockValuationJob { id: r.random_range(1..5) }.into(),
     |r| DeleteValuationJob { id: r.random_range(1..5) }.into(),

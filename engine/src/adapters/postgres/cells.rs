@@ -55,6 +55,11 @@ impl<'r> Cells<'r> {
         parse(name).ok_or_else(|| unexpected(format!("{name:?} in column {}", self.next)))
     }
 
+    /// Leaves cells out.
+    pub(super) fn skip(&mut self, cells: usize) {
+        self.next += cells;
+    }
+
     /// The next cells.
     pub(super) fn row<T: Read>(&mut self) -> Result<T, Error> {
         T::read(self)
@@ -91,7 +96,7 @@ reads! {
     Key: |cells| Key { portfolio_id: cells.take()?, security_id: cells.take()? };
     Place: |cells| Place {
         at: cells.take()?,
-        rank: rank(cells.take()?)?,
+        rank: place_rank(cells.take()?)?,
         transaction_id: cells.take()?,
     };
     Position: |cells| Position {
@@ -208,15 +213,8 @@ reads! {
         valuation_status: cells.named(ValuationStatus::parse)?,
     };
     Subject: |cells| {
-        let kind: i16 = cells.take()?;
-        let (id, to) = (cells.text()?, cells.text()?);
-        match kind {
-            0 => Subject::Security(id.as_str().into()),
-            1 => Subject::Pair(id.as_str().into(), to.as_str().into()),
-            2 => Subject::Calendar,
-            3 => Subject::Portfolio(id.as_str().into()),
-            _ => return Err(unexpected(format!("subject kind {kind}"))),
-        }
+        let kind = cells.take()?;
+        subject(kind, &cells.text()?, &cells.text()?)?
     };
     TriggerRow: |cells| TriggerRow { subject: cells.row()?, earliest_date: cells.take()? };
     ReprocessingJobRow: |cells| ReprocessingJobRow {
@@ -255,7 +253,19 @@ pub(super) fn subject_cells(subject: &Subject) -> (i16, &str, &str) {
     }
 }
 
-fn rank(rank: i16) -> Result<u8, Error> {
+/// The subject of a kind and texts.
+pub(super) fn subject(kind: i16, id: &str, to: &str) -> Result<Subject, Error> {
+    match kind {
+        0 => Ok(Subject::Security(id.into())),
+        1 => Ok(Subject::Pair(id.into(), to.into())),
+        2 => Ok(Subject::Calendar),
+        3 => Ok(Subject::Portfolio(id.into())),
+        _ => Err(unexpected(format!("subject kind {kind}"))),
+    }
+}
+
+/// The rank of a place.
+pub(super) fn place_rank(rank: i16) -> Result<u8, Error> {
     u8::try_from(rank).map_err(|_| unexpected(format!("rank {rank}")))
 }
 
@@ -319,13 +329,12 @@ pub(super) fn rate(cells: &mut Cells<'_>) -> Result<Option<FxRate>, Error> {
 
 fn cursor(cells: &mut Cells<'_>) -> Result<Option<Place>, Error> {
     let at = cells.take()?;
-    let place_rank: Option<i16> = cells.take()?;
+    let rank: Option<i16> = cells.take()?;
     let transaction_id = cells.take()?;
-    let (Some(at), Some(place_rank), Some(transaction_id)) = (at, place_rank, transaction_id)
-    else {
+    let (Some(at), Some(rank), Some(transaction_id)) = (at, rank, transaction_id) else {
         return Ok(None);
     };
-    Ok(Some(Place { at, rank: rank(place_rank)?, transaction_id }))
+    Ok(Some(Place { at, rank: place_rank(rank)?, transaction_id }))
 }
 
 fn optional_key(cells: &mut Cells<'_>) -> Result<Option<Key>, Error> {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::JoinHandle;
 
 use super::crash::CrashPoints;
-use crate::ports::host::{Host, Measure, Side, Signal};
+use crate::ports::host::{Answered, Host, Measure, Side, Signal};
 
 /// A flag that asks instances to stop; all clones are one flag.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,9 @@ impl Stop {
     }
 }
 
+/// Where requests that were answered go.
+pub type AccessLog = dyn Fn(Answered<'_>);
+
 /// The host of one instance; clones are the same host. It lives in a `LocalSet` of tokio.
 #[derive(Clone)]
 pub struct ProcessHost(Rc<Inner>);
@@ -35,6 +38,7 @@ struct Inner {
     instance: String,
     sink: Rc<dyn Fn(Signal)>,
     meter: Rc<dyn Fn(Measure)>,
+    access: Option<Rc<AccessLog>>,
     stop: Stop,
     points: CrashPoints,
     tasks: RefCell<Vec<JoinHandle<()>>>,
@@ -55,7 +59,15 @@ impl ProcessHost {
         points: CrashPoints,
     ) -> Self {
         let instance = instance.to_owned();
-        Self(Rc::new(Inner { instance, sink, meter, stop, points, tasks: RefCell::default() }))
+        let (access, tasks) = (None, RefCell::default());
+        Self(Rc::new(Inner { instance, sink, meter, access, stop, points, tasks }))
+    }
+
+    /// The same, with a place for what was answered. Panics if there are clones already.
+    pub fn with_access_log(mut self, access: Rc<AccessLog>) -> Self {
+        let inner = Rc::get_mut(&mut self.0).expect("a host is finished before it is shared");
+        inner.access = Some(access);
+        self
     }
 
     /// Waits for all tasks that the instance has spawned; gives the panic of the first one that
@@ -99,6 +111,12 @@ impl Host for ProcessHost {
 
     fn measure(&self, measure: Measure) {
         (self.0.meter)(measure);
+    }
+
+    fn answered(&self, request: Answered<'_>) {
+        if let Some(access) = &self.0.access {
+            access(request);
+        }
     }
 
     fn is_stopping(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{OsRandom, ProcessHost, SystemClock};
+use super::{Doors, OsRandom, ProcessHost, SystemClock};
 use crate::ports::Ports;
 use crate::ports::log::Log;
 use crate::ports::store::Store;
@@ -16,13 +16,14 @@ struct Inner<S, L> {
     clock: SystemClock,
     random: OsRandom,
     host: ProcessHost,
+    doors: Doors,
 }
 
 impl<S: Store + 'static, L: Log + 'static> RealPorts<S, L> {
     /// Bundles them; the stream of random numbers is the instance's own.
-    pub fn new(store: S, log: L, host: ProcessHost) -> Self {
+    pub fn new(store: S, log: L, host: ProcessHost, doors: Doors) -> Self {
         let (clock, random) = (SystemClock, OsRandom::new());
-        Self(Rc::new(Inner { store, log, clock, random, host }))
+        Self(Rc::new(Inner { store, log, clock, random, host, doors }))
     }
 }
 
@@ -38,6 +39,7 @@ impl<S: Store + 'static, L: Log + 'static> Ports for RealPorts<S, L> {
     type Clock = SystemClock;
     type Random = OsRandom;
     type Host = ProcessHost;
+    type Network = Doors;
 
     fn store(&self) -> &S {
         &self.0.store
@@ -57,5 +59,9 @@ impl<S: Store + 'static, L: Log + 'static> Ports for RealPorts<S, L> {
 
     fn host(&self) -> &ProcessHost {
         &self.0.host
+    }
+
+    fn network(&self) -> &Doors {
+        &self.0.doors
     }
 }

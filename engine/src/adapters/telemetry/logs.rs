@@ -25,6 +25,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt as lines};
 
 pub use super::signals::SignalLog;
+use crate::ports::host::Answered;
 
 /// Writes logs from now on; what libraries say only from warnings on.
 pub fn install() {
@@ -52,6 +53,25 @@ pub fn warn(message: &str, details: &str) {
 /// Says what broke.
 pub fn fail(message: &str, instance: Option<&str>, details: &str) {
     tracing::error!(target: "backdate", instance, details, "{message}");
+}
+
+/// Says what was asked of an instance and how it was answered. Nothing of a query or a header is
+/// written but the correlation id.
+pub fn access(instance: &str, request: Answered<'_>) {
+    let took_us = u64::try_from(request.took.as_micros()).unwrap_or(u64::MAX);
+    let (bytes, status) = (request.bytes as u64, u64::from(request.status));
+    tracing::info!(
+        target: "backdate",
+        instance,
+        route = request.route,
+        path = request.path,
+        status,
+        code = request.code,
+        bytes,
+        took_us,
+        correlation_id = request.correlation_id,
+        "Answered"
+    );
 }
 
 /// As long as an error comes again within this time, it goes on.

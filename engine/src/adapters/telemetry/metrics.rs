@@ -19,7 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::domain::records::ParkReason;
-use crate::ports::host::{Measure, Signal};
+use crate::ports::host::{Answered, Measure, Signal};
 use crate::services::position_valuation_calculator;
 
 /// Business dates, by the contract.
@@ -30,13 +30,15 @@ const LATENCIES: [f64; 13] =
     [0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
 /// Names of all metrics, as Prometheus reads them; those of histograms without their suffixes.
-pub const NAMES: [&str; 24] = [
+pub const NAMES: [&str; 26] = [
     "attempts_failed_total",
     "currency_mismatches_total",
     "db_operation_latency_seconds",
     "db_readings_timestamp_seconds",
     "dead_letter_total",
     "epoch_mismatch_dropped_total",
+    "http_request_duration_seconds",
+    "http_requests_total",
     "instrument_reprocessing_triggers_pending",
     "integrity_errors_total",
     "kafka_messages_consumed_total",
@@ -110,12 +112,25 @@ struct ByReason {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByRoute {
+    route: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByRouteAndStatus {
+    route: &'static str,
+    status: u16,
+}
+
 struct Inner {
     registry: Registry,
     counters: Counters,
     gauges: Gauges,
     gap_days: Histogram,
     latency: Family<ByOperation, Histogram, fn() -> Histogram>,
+    answers: Family<ByRouteAndStatus, Counter>,
+    answer_times: Family<ByRoute, Histogram, fn() -> Histogram>,
 }
 
 #[derive(Default)]
@@ -156,6 +171,8 @@ impl Default for Metrics {
             gauges: Gauges::default(),
             gap_days: Histogram::new(GAP_DAYS),
             latency: Family::new_with_constructor(|| Histogram::new(LATENCIES)),
+            answers: Family::default(),
+            answer_times: Family::new_with_constructor(|| Histogram::new(LATENCIES)),
         };
         inner.counters.register(&mut inner.registry);
         inner.gauges.register(&mut inner.registry);
@@ -164,6 +181,10 @@ impl Default for Metrics {
         registry.register("scheduler_gap_days", help, inner.gap_days.clone());
         let help = "Time from sending a statement to its answer";
         registry.register("db_operation_latency_seconds", help, inner.latency.clone());
+        let help = "Requests that were answered, by route and status";
+        registry.register("http_requests", help, inner.answers.clone());
+        let help = "Time from a request to its answer";
+        registry.register("http_request_duration_seconds", help, inner.answer_times.clone());
         Self(Arc::new(inner))
     }
 }
@@ -256,6 +277,14 @@ impl Metrics {
     /// How long a statement took.
     pub fn statement(&self, operation: &'static str, took: Duration) {
         self.0.latency.get_or_create(&ByOperation { operation }).observe(took.as_secs_f64());
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, request: Answered<'_>) {
+        let (route, status) = (request.route, request.status);
+        self.0.answers.get_or_create(&ByRouteAndStatus { route, status }).inc();
+        let times = self.0.answer_times.get_or_create(&ByRoute { route });
+        times.observe(request.took.as_secs_f64());
     }
 
     /// The text that Prometheus reads.

@@ -12,7 +12,7 @@ use backdate_engine::ports::store::rows::{
     HistoryRow, JobStatus, KeyState, SnapshotRow, ValuationJobRow,
 };
 use backdate_engine::ports::store::statements::{
-    Backlog, PositionRead, ReadBacklog, ReadPortfolioPositions, ReadPositionHistory,
+    Backlog, HistoryRead, PositionRead, ReadBacklog, ReadPortfolioPositions, ReadPositionHistory,
 };
 
 use super::super::core::session::Session;
@@ -72,14 +72,25 @@ fn position(view: View<'_>, state: &KeyState, as_of: Option<Date>) -> Option<Pos
 }
 
 impl Run for ReadPositionHistory {
-    async fn run(self, session: &mut Session) -> Result<Vec<HistoryRow>, StoreError> {
-        Ok(session.read(|view| {
-            let Some(state) = view.get::<KeyState>(&self.key) else { return Vec::new() };
+    async fn run(self, session: &mut Session) -> Result<Option<HistoryRead>, StoreError> {
+        let read = session.read(|view| {
+            let state = view.get::<KeyState>(&self.key)?;
             let validity = Validity::of(view, &self.key, state.served_epoch);
-            let rows = view.range::<HistoryRow>(history_from(&self.key, first_place()));
+            let first = self.after.clone().unwrap_or_else(first_place);
+            let rows = view.range::<HistoryRow>(history_from(&self.key, first));
+            let rows =
+                rows.filter(|row| self.after.as_ref().is_none_or(|after| row.place > *after));
             let valid = rows.filter(|row| validity.is_valid(row.epoch, row.place.date()));
-            valid.map(|row| (**row).clone()).collect()
-        }))
+            Some(HistoryRead {
+                served_epoch: state.served_epoch,
+                epoch: state.epoch,
+                revision: state.revision,
+                status: state.status,
+                rows: valid.take(self.limit as usize).map(|row| (**row).clone()).collect(),
+            })
+        });
+        session.count_rows(read.as_ref().map_or(0, |read| read.rows.len()));
+        Ok(read)
     }
 }
 

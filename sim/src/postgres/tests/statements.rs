@@ -223,7 +223,8 @@ fn readers_see_the_valid_rows_of_the_served_epoch() {
             let snapshot = seen[0].snapshot.as_ref().map(|row| (row.date, row.epoch));
             assert_eq!(snapshot, Some((date(snapshot_day), Epoch(snapshot_epoch))));
         }
-        let rows = bench.run(ReadPositionHistory { key: k }).await;
+        let read = ReadPositionHistory { key: k, after: None, limit: 9 };
+        let rows = bench.run(read).await.expect("the key is there").rows;
         let quantities = rows.iter().map(|row| row.position);
         assert_eq!(quantities.collect::<Vec<_>>(), [position(20), position(43)]);
     });

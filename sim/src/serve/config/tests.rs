@@ -73,6 +73,7 @@ fn flags_decide_over_the_environment_and_it_over_the_file() {
         kafka: Some("environment:1".into()),
         postgres: Some(Secret::new("postgres://me:first@environment:2/books")),
         password: Some(Secret::new("second")),
+        ..Addresses::default()
     };
     let config = load(Some(&path), &environment, &Addresses::default()).unwrap();
     assert_eq!(config.kafka.bootstrap_servers, "environment:1");
@@ -82,7 +83,7 @@ fn flags_decide_over_the_environment_and_it_over_the_file() {
     let flags = Addresses {
         kafka: Some("flag:3".into()),
         postgres: Some(Secret::new("postgres://you@flag:4/books")),
-        password: None,
+        ..Addresses::default()
     };
     let config = load(Some(&path), &environment, &flags).unwrap();
     assert_eq!(config.kafka.bootstrap_servers, "flag:3");
@@ -110,6 +111,7 @@ fn the_effective_configuration_reads_back_without_its_secrets() {
     let mut config = Config::default();
     config.postgres.password = Secret::new("hunter2");
     config.kafka.properties.insert("sasl.password".into(), Secret::new("hunter2"));
+    config.api.operate_token = Secret::new("hunter2hunter2hunter2");
     config.kafka.properties.insert("client.rack".into(), Secret::new("a"));
     config.instances.insert(ProcessKind::Persistence, 3);
     let text = config.effective();
@@ -118,4 +120,34 @@ fn the_effective_configuration_reads_back_without_its_secrets() {
     assert_eq!(back.instances_of(ProcessKind::Persistence), 3);
     assert_eq!(back.knobs, config.knobs);
     assert_eq!(back.kafka.properties["client.rack"].reveal(), "a");
+}
+
+#[test]
+fn nobody_is_let_in_from_outside_without_a_token() {
+    check(
+        "[api]\nlisten = \"8080\"\n",
+        "FILE:2: api.listen = \"8080\": must be an IP address and a port, \
+         e.g. \"127.0.0.1:8080\"",
+    );
+    check(
+        "[api]\nlisten = \"0.0.0.0:8080\"\n",
+        "FILE:2: api.listen = \"0.0.0.0:8080\": others reach it there, so set api.read_token or \
+         BACKDATE_API_READ_TOKEN, api.operate_token or BACKDATE_API_OPERATE_TOKEN, or both",
+    );
+    check(
+        "[api]\nread_token = \"hunter2\"\n",
+        "FILE:2: api.read_token: must have 16 plain ASCII characters or more",
+    );
+    let twice = "[api]\nread_token = \"hunter2hunter2hunter2\"\n\
+                 operate_token = \"hunter2hunter2hunter2\"\n";
+    check(twice, "FILE:3: api.operate_token: must differ from api.read_token");
+    let api = ApiOverrides {
+        listen: Some("0.0.0.0:1".into()),
+        read_token: Some(Secret::new("hunter2hunter2hunter2")),
+        operate_token: None,
+    };
+    let environment = Addresses { api, ..Addresses::default() };
+    let config = load(None, &environment, &Addresses::default()).unwrap();
+    assert_eq!(config.api.listen, "0.0.0.0:1");
+    assert!(config.api.tokens().read.is_some() && config.api.tokens().operate.is_none());
 }

@@ -3,7 +3,7 @@
 use sqlx::{Error, PgConnection, Row as _};
 
 use super::super::cells::{Cells, Read};
-use super::super::columns::{history_columns, snapshot_columns};
+use super::super::columns::snapshot_columns;
 use super::super::types::Big;
 use super::valuation::valid_history;
 use super::{Run, rows, sql};
@@ -11,7 +11,7 @@ use crate::domain::records::KeyStatus;
 use crate::domain::time::Timestamp;
 use crate::ports::store::rows::HistoryRow;
 use crate::ports::store::statements::{
-    Backlog, PositionRead, ReadBacklog, ReadPortfolioPositions, ReadPositionHistory,
+    Backlog, HistoryRead, PositionRead, ReadBacklog, ReadPortfolioPositions, ReadPositionHistory,
 };
 
 impl Read for PositionRead {
@@ -73,20 +73,56 @@ impl Run for ReadPortfolioPositions {
     }
 }
 
+/// What a row of a history says of its key, and the row, unless the key has none.
+struct HistoryPart {
+    of_key: HistoryRead,
+    row: Option<HistoryRow>,
+}
+
+impl Read for HistoryPart {
+    fn read(cells: &mut Cells<'_>) -> Result<Self, Error> {
+        let of_key = HistoryRead {
+            served_epoch: cells.take()?,
+            epoch: cells.take()?,
+            revision: cells.take()?,
+            status: cells.named(KeyStatus::parse)?,
+            rows: Vec::new(),
+        };
+        let has_row: bool = cells.take()?;
+        Ok(Self { of_key, row: if has_row { Some(cells.row()?) } else { None } })
+    }
+}
+
 impl Run for ReadPositionHistory {
-    async fn run(self, connection: &mut PgConnection) -> Result<Vec<HistoryRow>, Error> {
+    async fn run(self, connection: &mut PgConnection) -> Result<Option<HistoryRead>, Error> {
         let text = concat!(
-            "SELECT ",
-            history_columns!(),
-            " FROM (SELECT portfolio_id AS portfolio, security_id AS security,
-                    served_epoch AS version
+            "SELECT k.version, k.newest, k.revision, k.status, h.epoch IS NOT NULL, ",
+            "h.portfolio_id, h.security_id, h.transaction_date, h.place_rank, h.transaction_id,
+                h.epoch, h.quantity, h.cost_basis, h.cost_basis_local
+            FROM (SELECT portfolio_id AS portfolio, security_id AS security,
+                    served_epoch AS version, epoch AS newest, revision, status
                 FROM position_state WHERE portfolio_id = $1 AND security_id = $2) k
-            CROSS JOIN LATERAL (",
+            LEFT JOIN LATERAL (",
             valid_history!("IS NOT NULL"),
-            ") h ORDER BY h.transaction_date, h.place_rank, h.transaction_id, h.epoch"
+            " AND (h.transaction_date, h.place_rank, h.transaction_id)
+                    > (COALESCE($3, '-infinity'), COALESCE($4, 0), COALESCE($5, ''))
+                ORDER BY h.transaction_date, h.place_rank, h.transaction_id, h.epoch
+                LIMIT $6) h ON true
+            ORDER BY h.transaction_date, h.place_rank, h.transaction_id, h.epoch"
         );
-        let call = sql(text).bind(&self.key.portfolio_id).bind(&self.key.security_id);
-        rows(call, connection).await
+        let after = self.after.as_ref();
+        let call = sql(text)
+            .bind(&self.key.portfolio_id)
+            .bind(&self.key.security_id)
+            .bind(after.map(|place| place.at))
+            .bind(after.map(|place| i16::from(place.rank)))
+            .bind(after.map(|place| &place.transaction_id))
+            .bind(i64::from(self.limit));
+        let mut parts = rows::<HistoryPart>(call, connection).await?.into_iter();
+        let Some(HistoryPart { mut of_key, row }) = parts.next() else { return Ok(None) };
+        of_key.rows.extend(row);
+        of_key.rows.extend(parts.filter_map(|part| part.row));
+        Ok(Some(of_key))
     }
 }
 

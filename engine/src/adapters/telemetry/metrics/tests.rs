@@ -22,6 +22,15 @@ fn every_metric_of_the_contract_is_exposed_under_its_name() {
     let metrics = Metrics::default();
     metrics.read(&Readings::default(), SystemTime::UNIX_EPOCH);
     metrics.statement("LockKeys", Duration::from_millis(3));
+    metrics.answered(Answered {
+        route: "GET /x",
+        path: "/x",
+        status: 404,
+        code: Some("no_such_path"),
+        bytes: 2,
+        took: Duration::from_millis(3),
+        correlation_id: "c",
+    });
     let instance = metrics.instance("position-valuation-calculator");
     let topic = Topic::ValuationRequired;
     instance.measure(Measure::Consumed {
@@ -57,6 +66,8 @@ fn every_metric_of_the_contract_is_exposed_under_its_name() {
          group_id=\"position-valuation-calculator\"} 7",
         "snapshot_lag_seconds 0.0",
         "db_operation_latency_seconds_bucket{le=\"0.005\",operation=\"LockKeys\"} 1",
+        "http_requests_total{route=\"GET /x\",status=\"404\"} 1",
+        "http_request_duration_seconds_bucket{le=\"0.005\",route=\"GET /x\"} 1",
         "replay_rows_total 0",
         "watermark_resets_total 0",
         "ready 0",
@@ -80,6 +91,15 @@ fn every_metric_has_its_name_in_the_list() {
     instance.signal(&Signal::IntegrityError { topic, key, message, state });
     instance.signal(&Signal::DeadLettered { topic, error: "NO_JSON".into() });
     instance.signal(&Signal::Trouble { during: "persistence".into(), error: "gone".into() });
+    metrics.answered(Answered {
+        route: "GET /x",
+        path: "/x",
+        status: 200,
+        code: None,
+        bytes: 2,
+        took: Duration::from_millis(3),
+        correlation_id: "c",
+    });
     let exposed = metrics.expose();
     let families = exposed.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let mut names: Vec<String> = families

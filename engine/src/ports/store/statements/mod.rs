@@ -51,6 +51,7 @@ mod keys;
 mod outbox;
 mod persistence;
 mod reads;
+mod support;
 mod valuation;
 
 pub use cashflows::*;
@@ -60,6 +61,7 @@ pub use keys::*;
 pub use outbox::*;
 pub use persistence::*;
 pub use reads::*;
+pub use support::*;
 pub use valuation::*;
 
 /// Makes one type of all statements.
@@ -123,6 +125,8 @@ any_statement! {
     TakeOutboxLane, ReadOutbox, DeleteOutbox,
     // reads (query-api)
     ReadPortfolioPositions, ReadPositionHistory, ReadBacklog,
+    // support (query-api)
+    FindStuckKeys, FindValuationJobs, ReadPortfolioOverview, ReadLineage,
     // cash flows
     ReadApplied, InsertCashflows,
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::rows::{HistoryRow, SnapshotRow};
 use crate::domain::ids::{Epoch, Key, PortfolioId, Revision};
-use crate::domain::records::{KeyStatus, Position};
+use crate::domain::records::{KeyStatus, Place, Position};
 use crate::domain::time::Date;
 
 statements! {
@@ -20,11 +20,15 @@ statements! {
     } -> Vec<PositionRead>;
 
     /// The history of a key, from one snapshot of the database: rows valid for the served epoch, in
-    /// place order.
+    /// place order, at most `$limit` of them after `$after`. None: there is no such key.
     ReadPositionHistory {
         /// The key.
         key: Key,
-    } -> Vec<HistoryRow>;
+        /// Place of the last row seen; none: from the first on.
+        after: Option<Place>,
+        /// Most rows.
+        limit: u32,
+    } -> Option<HistoryRead>;
 
     /// Counts of work that is not done, for `settled`, gauges and reports.
     ReadBacklog {} -> Backlog;
@@ -51,6 +55,21 @@ pub struct PositionRead {
     pub position: Position,
     /// Date of that transaction.
     pub position_date: Date,
+}
+
+/// A part of a key's history as readers see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryRead {
+    /// The version that is shown.
+    pub served_epoch: Epoch,
+    /// Newest version, complete or not.
+    pub epoch: Epoch,
+    /// Newest revision.
+    pub revision: Revision,
+    /// Status.
+    pub status: KeyStatus,
+    /// Rows, in place order.
+    pub rows: Vec<HistoryRow>,
 }
 
 /// Work that is not done.
