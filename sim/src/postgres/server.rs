@@ -45,7 +45,7 @@ pub fn main(profile: Profile, disk: Disk, control: ServerControl) -> Main {
 }
 
 async fn accept(backend: Backend) {
-    backend.storage.borrow_mut().recover();
+    backend.storage.borrow_mut().recover(backend.process.rng("locks"));
     let workers = Workers::new(backend.profile.workers);
     let process = backend.process.clone();
     let mut listener = process.listen(PORT).await.expect("nobody else listens on the port");

@@ -5,6 +5,10 @@
 //! first served, except that a holder that wants a stronger mode goes before those that hold
 //! nothing. A granted lock is kept to the end of its transaction.
 //!
+//! Who inserts a key that another transaction has written waits for the end of that one and not for
+//! the row (PostgreSQL: `XactLockTableWait` without a tuple lock). At its end both kinds of waiters
+//! wake, and the first that reaches the row has it: a coin says which kind does.
+//!
 //! It refuses to know rows or time: the session waits and asks [`Locks::is_deadlocked`] when its
 //! deadlock timeout has passed.
 //!
@@ -17,6 +21,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
 
 use super::hash::Lookup;
 use super::table::{RowId, TxId};
@@ -87,6 +94,14 @@ struct Queued {
     waiter: Rc<Waiter>,
 }
 
+/// Somebody who waits for the end of a transaction.
+struct AtEnd {
+    tx: TxId,
+    /// The committed row that stands where it wants to insert.
+    row: Option<RowId>,
+    waiter: Rc<Waiter>,
+}
+
 #[derive(Default)]
 struct RowLock {
     holders: Vec<Holder>,
@@ -117,10 +132,19 @@ pub struct Locks {
     held: Lookup<TxId, Vec<RowId>>,
     waiting: BTreeMap<TxId, WaitsFor>,
     /// Who waits for the end of a transaction.
-    ends: Lookup<TxId, Vec<(TxId, Rc<Waiter>)>>,
+    ends: Lookup<TxId, Vec<AtEnd>>,
+    /// Rows that go to nobody of their queue before these, woken by an end, have reached them.
+    kept: BTreeMap<RowId, Vec<TxId>>,
+    /// Without it those in the queue of a row always come first.
+    coin: Option<ChaCha8Rng>,
 }
 
 impl Locks {
+    /// No locks; the coin decides whatever may come out either way.
+    pub fn with_coin(coin: ChaCha8Rng) -> Self {
+        Self { coin: Some(coin), ..Self::default() }
+    }
+
     /// Whether anybody holds or wants the row.
     pub fn is_known(&self, row: RowId) -> bool {
         self.rows.contains_key(&row)
@@ -153,9 +177,11 @@ impl Locks {
         let is_free = lock.holders.iter().all(|h| h.tx == tx || !h.mode.conflicts(mode));
         if is_free {
             Self::add_holder(lock, &mut self.held, row, tx, mode);
+            self.reach(tx);
             return Request::Granted;
         }
         if skip_locked {
+            self.reach(tx);
             return Request::Refused;
         }
         let waiter = Rc::new(Waiter::default());
@@ -168,15 +194,31 @@ impl Locks {
             lock.queue.push_back(queued);
         }
         self.waiting.insert(tx, WaitsFor::Row(row));
+        self.reach(tx);
         Request::Waits(waiter)
     }
 
-    /// Waits for the end of a transaction, as the inserter of a key does that another has inserted.
-    pub fn await_end(&mut self, of: TxId, tx: TxId) -> Rc<Waiter> {
+    /// Waits for the end of a transaction, as the inserter of a key does that another has written;
+    /// `row` is the committed row of that key.
+    pub fn await_end(&mut self, of: TxId, tx: TxId, row: Option<RowId>) -> Rc<Waiter> {
         let waiter = Rc::new(Waiter::default());
-        self.ends.entry(of).or_default().push((tx, Rc::clone(&waiter)));
+        self.ends.entry(of).or_default().push(AtEnd { tx, row, waiter: Rc::clone(&waiter) });
         self.waiting.insert(tx, WaitsFor::End(of));
+        self.reach(tx);
         waiter
+    }
+
+    /// The transaction, if an end has woken it, has done with the row what it wanted: the queue
+    /// goes on.
+    pub fn reach(&mut self, tx: TxId) {
+        if self.kept.is_empty() {
+            return;
+        }
+        self.kept.values_mut().for_each(|woken| woken.retain(|other| *other != tx));
+        let reached = self.kept.extract_if(.., |_, woken| woken.is_empty());
+        for row in reached.map(|(row, _)| row).collect::<Vec<_>>() {
+            self.promote(row);
+        }
     }
 
     /// Rows that are counted and that the transaction holds.
@@ -197,7 +239,7 @@ impl Locks {
             }
             Some(WaitsFor::End(of)) => {
                 if let Some(waiters) = self.ends.get_mut(&of) {
-                    waiters.retain(|(waiter, _)| *waiter != tx);
+                    waiters.retain(|waiter| waiter.tx != tx);
                 }
             }
             None => {}
@@ -207,15 +249,30 @@ impl Locks {
     /// The transaction has ended: its locks go, and whoever waited for them or for it goes on.
     pub fn release(&mut self, tx: TxId) {
         self.cancel(tx);
+        self.reach(tx);
+        let ends = self.ends.remove(&tx).unwrap_or_default();
+        self.keep_rows(&ends);
         for row in self.held.remove(&tx).unwrap_or_default() {
             if let Some(lock) = self.rows.get_mut(&row) {
                 lock.holders.retain(|holder| holder.tx != tx);
             }
             self.promote(row);
         }
-        for (waiting, waiter) in self.ends.remove(&tx).unwrap_or_default() {
-            self.waiting.remove(&waiting);
+        for AtEnd { tx, waiter, .. } in ends {
+            self.waiting.remove(&tx);
             waiter.finish();
+        }
+    }
+
+    /// Keeps the rows for those whom an end wakes, if others queue for them and the coin says so.
+    fn keep_rows(&mut self, ends: &[AtEnd]) {
+        let rows: BTreeSet<RowId> = ends.iter().filter_map(|end| end.row).collect();
+        for row in rows {
+            let is_wanted = self.rows.get(&row).is_some_and(|lock| !lock.queue.is_empty());
+            if is_wanted && self.coin.as_mut().is_some_and(|coin| coin.next_u32() % 2 == 1) {
+                let woken = ends.iter().filter(|end| end.row == Some(row)).map(|end| end.tx);
+                self.kept.insert(row, woken.collect());
+            }
         }
     }
 
@@ -280,6 +337,9 @@ impl Locks {
 
     /// Grants what can be granted now, in order.
     fn promote(&mut self, row: RowId) {
+        if self.kept.contains_key(&row) {
+            return;
+        }
         let Some(lock) = self.rows.get_mut(&row) else { return };
         let mut place = 0;
         while let Some(queued) = lock.queue.get(place) {

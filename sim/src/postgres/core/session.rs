@@ -251,7 +251,9 @@ impl Session {
     pub async fn insert_or_ignore<R: Stored>(&mut self, row: R) -> Result<bool, StoreError> {
         self.check_writable()?;
         let pk = row.pk();
-        if self.settled::<R>(&pk).await?.is_some() {
+        let settled = self.settled::<R>(&pk).await?;
+        self.reach();
+        if settled.is_some() {
             return Ok(false);
         }
         let id = self.backend.storage.borrow_mut().new_row();
@@ -273,13 +275,16 @@ impl Session {
         let pk = row.pk();
         loop {
             let Some(old) = self.settled::<R>(&pk).await? else {
+                self.reach();
                 let id = self.backend.storage.borrow_mut().new_row();
                 self.write(pk, Some(Version { id, row: Rc::new(row) }));
                 return Ok(());
             };
             let wish = Wish { mode: LockMode::NoKeyUpdate, skip_locked: false, implicit: false };
+            let locked = self.lock_one(&old, wish).await?;
+            self.reach();
             // A row that was deleted during the wait does not conflict any more: try again.
-            let Some(version) = self.lock_one(&old, wish).await? else { continue };
+            let Some(version) = locked else { continue };
             if let Some(new) = merge(&version.row, &row) {
                 self.write(pk, Some(Version { id: version.id, row: Rc::new(new) }));
             }
@@ -295,12 +300,18 @@ impl Session {
                 let mut storage = self.backend.storage.borrow_mut();
                 let storage = &mut *storage;
                 match R::table(&storage.tables).look(pk, tx) {
-                    Look::Written(other) => storage.locks.await_end(other, tx),
+                    Look::Written(other, row) => storage.locks.await_end(other, tx, row),
                     Look::Settled(version) => return Ok(version.cloned()),
                 }
             };
             self.wait(waiter).await?;
         }
+    }
+
+    /// Lets those go on who queue for a row that was kept for this transaction.
+    fn reach(&mut self) {
+        let tx = self.begin();
+        self.backend.storage.borrow_mut().locks.reach(tx);
     }
 
     /// Locks a row; its newest version, or none if it is gone or was skipped.

@@ -13,6 +13,7 @@ use std::ops::{Bound, RangeBounds};
 use std::rc::Rc;
 
 use backdate_reports::recording::Change;
+use rand_chacha::ChaCha8Rng;
 
 use super::super::derived::{Derived, Dirty};
 use super::super::schema::{Stored, Tables, Written};
@@ -201,12 +202,13 @@ impl Storage {
         self.locks.release(tx);
     }
 
-    /// After a crash: what was not committed is gone, and so are all locks.
-    pub fn recover(&mut self) {
+    /// At a start, also after a crash: what was not committed is gone, and so are all locks. The
+    /// coin decides who goes first where PostgreSQL leaves it open.
+    pub fn recover(&mut self, coin: ChaCha8Rng) {
         while let Some(tx) = self.active.keys().next().copied() {
             self.abort(tx);
         }
-        self.locks = Locks::default();
+        self.locks = Locks::with_coin(coin);
     }
 
     /// Transactions that are open.

@@ -100,8 +100,8 @@ impl<R> Slot<R> {
 
 /// What there is at a primary key.
 pub enum Look<'a, R> {
-    /// Another transaction has an uncommitted version.
-    Written(TxId),
+    /// Another transaction has an uncommitted version; the committed row, if there is one.
+    Written(TxId, Option<RowId>),
     /// Nobody else is writing: the visible version.
     Settled(Option<&'a Version<R>>),
 }
@@ -128,8 +128,8 @@ impl<R: Record> Table<R> {
     /// Who else is writing the row, or the version that the transaction sees.
     pub fn look(&self, pk: &R::Pk, tx: TxId) -> Look<'_, R> {
         match self.slot(pk) {
-            Some(Slot { pending: Some(pending), .. }) if pending.tx != tx => {
-                Look::Written(pending.tx)
+            Some(Slot { pending: Some(pending), committed }) if pending.tx != tx => {
+                Look::Written(pending.tx, committed.as_ref().map(|version| version.id))
             }
             slot => Look::Settled(slot.and_then(|slot| slot.visible(tx))),
         }

@@ -5,6 +5,7 @@ mod contention;
 mod differential;
 mod fixtures;
 mod locking;
+mod races;
 mod server;
 mod snapshots;
 mod statements;
