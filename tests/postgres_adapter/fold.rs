@@ -7,9 +7,9 @@ use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::rows::{HistoryRow, LotRow, ReplayRow, TimelineRow};
 use backdate_engine::ports::store::statements::{
     CopySnapshots, DeleteHistory, DeleteLots, DeleteReplays, DeleteTimeline, FindReplays,
-    InsertHistory, PruneEpochs, ReadLots, ReadPositions, ReadReplays, ReadTimelineChunks,
+    InsertHistory, LockKeys, PruneEpochs, ReadLots, ReadPositions, ReadReplays, ReadTimelineChunks,
     ReadTimelineEntries, ReadTimelineHeads, ReadTimelineRates, ReadTimelineTails, ResetLots,
-    TimelineRate, UpsertEpochs, UpsertLots, UpsertReplays, UpsertTimeline,
+    TimelineRate, UpdateKeys, UpsertEpochs, UpsertLots, UpsertReplays, UpsertTimeline,
 };
 use backdate_engine::ports::store::{Store as _, StoreError};
 
@@ -201,10 +201,11 @@ fn a_prune_takes_what_later_epochs_have_outlived() {
         }
         bench.run(InsertHistory { rows }).await;
         bench.run(CopySnapshots { rows: snapshots }).await;
-        let epochs = vec![epoch(&a, 1, 4), epoch(&a, 2, 3), epoch(&a, 3, 1), epoch(&b, 1, 1)];
-        bench.run(UpsertEpochs { rows: epochs }).await;
+        let epochs = [epoch(&a, 1, 4), epoch(&a, 2, 3), epoch(&a, 3, 1), epoch(&b, 1, 1)];
         // The lower date stays, whichever comes first.
-        bench.run(UpsertEpochs { rows: vec![epoch(&a, 2, 9), epoch(&a, 1, 2)] }).await;
+        for row in epochs.into_iter().chain([epoch(&a, 2, 9), epoch(&a, 1, 2)]) {
+            bench.run(UpsertEpochs { rows: vec![row] }).await;
+        }
         bench.run(PruneEpochs { keys: vec![(a.clone(), Epoch(2))] }).await;
         let mut connection = super::faults::connect(bench).await;
         let left: Vec<(i32, i32)> = sqlx::query_as(
@@ -239,6 +240,36 @@ fn a_prune_takes_what_later_epochs_have_outlived() {
         .await
         .expect("read");
         assert_eq!(others, 16);
+    });
+}
+
+/// Number and first day of each epoch of a key that is kept.
+async fn cuts(bench: &super::Bench, k: &backdate_engine::domain::ids::Key) -> Vec<(i32, i32)> {
+    let mut connection = super::faults::connect(bench).await;
+    let text = "SELECT epoch, from_date - '2024-10-04'::date FROM position_epochs
+        WHERE portfolio_id = $1 AND security_id = $2 ORDER BY epoch";
+    let query = sqlx::query_as(text).bind(k.portfolio_id.as_str()).bind(k.security_id.as_str());
+    query.fetch_all(&mut connection).await.expect("read")
+}
+
+#[test]
+fn an_epoch_goes_that_cuts_off_no_more_than_a_later_one() {
+    on(async |bench| {
+        let k = key("A", "S");
+        bench.add_keys(&[&k]).await;
+        let note = async |number, day| {
+            bench.run(UpsertEpochs { rows: vec![epoch(&k, number, day)] }).await;
+            cuts(bench, &k).await
+        };
+        note(1, 6).await;
+        assert_eq!(note(2, 8).await, [(1, 6), (2, 8)]);
+        assert_eq!(note(3, 7).await, [(1, 6), (3, 7)], "epoch 2 was never served");
+        let mut rows = bench.run(LockKeys { keys: vec![k.clone()], skip_locked: false }).await;
+        rows[0].served_epoch = Epoch(3);
+        bench.run(UpdateKeys { rows }).await;
+        assert_eq!(note(4, 5).await, [(1, 6), (3, 7), (4, 5)], "readers of epoch 3 need them");
+        bench.run(PruneEpochs { keys: vec![(k.clone(), Epoch(4))] }).await;
+        assert_eq!(cuts(bench, &k).await, [(4, 5)]);
     });
 }
 

@@ -17,6 +17,9 @@ use super::rows::{date, epoch, event, held, history, job, key, position, replay,
 fn a_portfolio_is_read_under_the_served_epoch() {
     on(async |bench| {
         let (a, b, other) = (key("P", "A"), key("P", "B"), key("Q", "A"));
+        for row in [epoch(&a, 1, 2), epoch(&a, 2, 2)] {
+            bench.run(UpsertEpochs { rows: vec![row] }).await;
+        }
         bench.add_keys(&[&a, &b, &other]).await;
         bench.run(UpdateKeys { rows: vec![state(&a)] }).await;
         let rows = vec![
@@ -27,7 +30,6 @@ fn a_portfolio_is_read_under_the_served_epoch() {
             history(&other, "9", 1, 0, 9),
         ];
         bench.run(InsertHistory { rows: rows.clone() }).await;
-        bench.run(UpsertEpochs { rows: vec![epoch(&a, 1, 2), epoch(&a, 2, 2)] }).await;
         let snapshots = vec![
             snapshot(&a, 1, 0, 1),
             snapshot(&a, 4, 0, 1),

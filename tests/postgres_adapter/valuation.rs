@@ -72,7 +72,9 @@ fn positions_are_those_of_the_epoch_before_and_within_the_dates() {
             history(&b, "4", 4, 0, 4),
         ];
         bench.run(InsertHistory { rows }).await;
-        bench.run(UpsertEpochs { rows: vec![epoch(&a, 1, 2), epoch(&a, 2, 3)] }).await;
+        for row in [epoch(&a, 1, 2), epoch(&a, 2, 3)] {
+            bench.run(UpsertEpochs { rows: vec![row] }).await;
+        }
         let read = async |number, from, to| {
             let keys = vec![(b.clone(), Epoch(0)), (a.clone(), Epoch(number))];
             let rows = bench.run(ReadPositions { keys, from: date(from), to: date(to) }).await;

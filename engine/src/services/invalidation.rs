@@ -1,5 +1,7 @@
 //! What an invalidation does to a key's state: one place for revision, watermark and status.
 
+use std::collections::BTreeMap;
+
 use super::instance::Instance;
 use crate::defects::{Defect, is_planted};
 use crate::domain::ids::{Epoch, Key};
@@ -71,12 +73,26 @@ pub(super) fn report<P: Ports>(instance: &Instance<P>, before: &KeyState, after:
 /// Rows that are written when keys change, collected over a batch.
 #[derive(Default)]
 pub(super) struct Rebuilds {
-    /// New or earlier epochs.
-    pub(super) epochs: Vec<EpochRow>,
+    epochs: BTreeMap<Key, EpochRow>,
     /// Replays that open, rewind or go on.
     pub(super) replays: Vec<ReplayRow>,
     /// Keys whose fold starts anew.
     pub(super) reset_lots: Vec<Key>,
     /// History that a rewind takes back.
     pub(super) deleted_history: Vec<(Key, Epoch, Date)>,
+}
+
+impl Rebuilds {
+    /// Notes a new or an earlier epoch; of the dates of one epoch the earliest counts, and only it
+    /// is written: no statement may write a row twice.
+    pub(super) fn note_epoch(&mut self, row: EpochRow) {
+        let noted = self.epochs.entry(row.key.clone()).or_insert_with(|| row.clone());
+        assert_eq!(noted.epoch, row.epoch, "a transaction starts one epoch of a key at most");
+        noted.from_date = noted.from_date.min(row.from_date);
+    }
+
+    /// The epochs, in key order.
+    pub(super) fn take_epochs(&mut self) -> Vec<EpochRow> {
+        std::mem::take(&mut self.epochs).into_values().collect()
+    }
 }

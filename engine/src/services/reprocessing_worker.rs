@@ -142,8 +142,9 @@ async fn visit<P: Ports>(
         Subject::Portfolio(id) => portfolio(session, id, &mut after, &mut rebuilds).await?,
     }
     if !rebuilds.reset_lots.is_empty() {
+        let epochs = rebuilds.take_epochs();
         session.run(ResetLots { keys: rebuilds.reset_lots }).await?;
-        session.run(UpsertEpochs { rows: rebuilds.epochs }).await?;
+        session.run(UpsertEpochs { rows: epochs }).await?;
         session.run(UpsertReplays { rows: rebuilds.replays }).await?;
     }
     session.run(UpdateKeys { rows: after.clone() }).await?;
@@ -268,7 +269,7 @@ async fn portfolio<P: Ports>(
 fn rebuild(state: &mut KeyState, open: Option<&ReplayRow>, date: Date, rebuilds: &mut Rebuilds) {
     let (epoch, replay) = new_epoch(state, open, date);
     rebuilds.reset_lots.push(state.key.clone());
-    rebuilds.epochs.push(epoch);
+    rebuilds.note_epoch(epoch);
     rebuilds.replays.push(replay);
 }
 

@@ -234,6 +234,7 @@ pub(super) fn narrowed(mut statement: AnyStatement) -> AnyStatement {
         S::DeleteHistory(all) => all.ranges.truncate(1),
         S::DeleteSnapshots(all) => all.keys.truncate(1),
         S::PruneEpochs(all) => all.keys.truncate(1),
+        S::UpsertEpochs(all) => all.rows.truncate(1),
         _ => {}
     }
     statement
@@ -497,13 +498,9 @@ fn lots(rng: &mut Rng) -> Vec<LotRow> {
 }
 
 fn epochs(rng: &mut Rng) -> Vec<EpochRow> {
-    let mut rows = Vec::new();
-    for key in some(rng, keys()) {
-        for epoch in some(rng, vec![Epoch(1), Epoch(2)]) {
-            rows.push(EpochRow { key: key.clone(), epoch, from_date: day(rng) });
-        }
-    }
-    rows
+    let keys = some(rng, keys()).into_iter();
+    keys.map(|key| EpochRow { key, epoch: Epoch(rng.random_range(1..=3)), from_date: day(rng) })
+        .collect()
 }
 
 fn replay(rng: &mut Rng, key: Key) -> ReplayRow {

@@ -105,7 +105,7 @@ pub(super) fn arrive(
         // Case 5.
         writes.leave_to_replay(&key);
         let (epoch, replay) = new_epoch(&mut work.state, None, first.date());
-        writes.rebuilds.epochs.push(epoch);
+        writes.rebuilds.note_epoch(epoch);
         writes.rebuilds.reset_lots.push(key.clone());
         work.replay = Some(replay);
     }
@@ -124,7 +124,7 @@ fn rewind(work: &mut Work, date: Date, rebuilds: &mut Rebuilds) {
     state.position = Position::default();
     let (key, epoch) = (state.key.clone(), state.epoch);
     if !is_planted(Defect::RewindKeepsFromDate) {
-        rebuilds.epochs.push(EpochRow { key: key.clone(), epoch, from_date: date });
+        rebuilds.note_epoch(EpochRow { key: key.clone(), epoch, from_date: date });
     }
     if !is_planted(Defect::RewindKeepsHistory) {
         rebuilds.deleted_history.push((key.clone(), epoch, date));

@@ -31,7 +31,8 @@ pub(super) async fn write<P: Ports>(
     if !history.is_empty() {
         session.run(InsertHistory { rows: history }).await?;
     }
-    let rebuilds = std::mem::take(&mut writes.rebuilds);
+    let mut rebuilds = std::mem::take(&mut writes.rebuilds);
+    let epochs = rebuilds.take_epochs();
     if !rebuilds.deleted_history.is_empty() {
         session.run(DeleteHistory { ranges: rebuilds.deleted_history }).await?;
     }
@@ -39,8 +40,8 @@ pub(super) async fn write<P: Ports>(
         session.run(ResetLots { keys: rebuilds.reset_lots }).await?;
     }
     write_lots(session, works).await?;
-    if !rebuilds.epochs.is_empty() {
-        session.run(UpsertEpochs { rows: rebuilds.epochs }).await?;
+    if !epochs.is_empty() {
+        session.run(UpsertEpochs { rows: epochs }).await?;
     }
     let touched = || works.iter().filter(|work| work.touched);
     let rows: Vec<ReplayRow> = touched().filter_map(|work| work.replay.clone()).collect();

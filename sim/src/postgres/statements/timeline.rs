@@ -9,7 +9,7 @@ use backdate_engine::domain::records::Place;
 use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::StoreError;
 use backdate_engine::ports::store::rows::{
-    CashflowRow, EpochRow, HistoryRow, LotRow, ReplayRow, SnapshotRow, TimelineRow,
+    CashflowRow, EpochRow, HistoryRow, KeyState, LotRow, ReplayRow, SnapshotRow, TimelineRow,
 };
 use backdate_engine::ports::store::statements::{
     DeleteHistory, DeleteLots, DeleteReplays, DeleteTimeline, FindReplays, InsertHistory,
@@ -36,6 +36,11 @@ pub(super) fn history_from(
     from: Place,
 ) -> std::ops::RangeInclusive<(Key, Place, Epoch)> {
     (key.clone(), from, Epoch(0))..=(key.clone(), last_place(), Epoch(u32::MAX))
+}
+
+/// Epochs of a key up to one of them.
+fn epochs_of(key: &Key, last: Epoch) -> std::ops::RangeInclusive<(Key, Epoch)> {
+    (key.clone(), Epoch(0))..=(key.clone(), last)
 }
 
 /// A transaction's entry in the timeline of a key.
@@ -188,42 +193,37 @@ impl Run for DeleteHistory {
 
 impl Run for PruneEpochs {
     async fn run(self, session: &mut Session) -> Result<(), StoreError> {
-        let history: Vec<Version<HistoryRow>> = session.read(|view| {
-            let invalid = |(key, epoch): &(Key, Epoch)| {
+        let (mut history, mut flows) = (Vec::new(), Vec::new());
+        let (mut snapshots, mut cuts) = (Vec::new(), Vec::new());
+        session.read(|view| {
+            for (key, epoch) in &self.keys {
                 let validity = Validity::of(view, key, *epoch);
-                let from =
-                    validity.first_cut().map(|from| history_from(key, Place::start_of(from)));
-                let rows =
-                    from.into_iter().flat_map(move |range| view.versions::<HistoryRow>(range));
-                rows.filter(move |v| validity.is_outlived(v.row.epoch, v.row.place.date()))
-            };
-            self.keys.iter().flat_map(invalid).cloned().collect()
+                let Some(from) = validity.first_cut() else { continue };
+                let rows = view.versions::<HistoryRow>(history_from(key, Place::start_of(from)));
+                let is_old = |v: &&Version<HistoryRow>| {
+                    validity.is_outlived(v.row.epoch, v.row.place.date())
+                };
+                history.extend(rows.filter(is_old).cloned());
+                let rows = view.versions::<CashflowRow>(history_from(key, Place::start_of(from)));
+                let is_old = |v: &&Version<CashflowRow>| {
+                    validity.is_outlived(v.row.epoch, v.row.place.date())
+                };
+                flows.extend(rows.filter(is_old).cloned());
+                let last = (key.clone(), Date::from_days(i32::MAX), Epoch(u32::MAX));
+                let rows = view.versions::<SnapshotRow>((key.clone(), from, Epoch(0))..=last);
+                let is_old =
+                    |v: &&Version<SnapshotRow>| validity.is_outlived(v.row.epoch, v.row.date);
+                snapshots.extend(rows.filter(is_old).cloned());
+                let rows = view.versions::<EpochRow>(epochs_of(key, *epoch));
+                let is_old =
+                    |v: &&Version<EpochRow>| validity.is_outlived(v.row.epoch, v.row.from_date);
+                cuts.extend(rows.filter(is_old).cloned());
+            }
         });
         session.delete(history, |_| true).await?;
-        let flows: Vec<Version<CashflowRow>> = session.read(|view| {
-            let invalid = |(key, epoch): &(Key, Epoch)| {
-                let validity = Validity::of(view, key, *epoch);
-                let from =
-                    validity.first_cut().map(|from| history_from(key, Place::start_of(from)));
-                let rows =
-                    from.into_iter().flat_map(move |range| view.versions::<CashflowRow>(range));
-                rows.filter(move |v| validity.is_outlived(v.row.epoch, v.row.place.date()))
-            };
-            self.keys.iter().flat_map(invalid).cloned().collect()
-        });
         session.delete(flows, |_| true).await?;
-        let snapshots: Vec<Version<SnapshotRow>> = session.read(|view| {
-            let invalid = |(key, epoch): &(Key, Epoch)| {
-                let validity = Validity::of(view, key, *epoch);
-                let last = (key.clone(), Date::from_days(i32::MAX), Epoch(u32::MAX));
-                let from = validity.first_cut().map(|from| (key.clone(), from, Epoch(0))..=last);
-                let rows =
-                    from.into_iter().flat_map(move |range| view.versions::<SnapshotRow>(range));
-                rows.filter(move |v| validity.is_outlived(v.row.epoch, v.row.date))
-            };
-            self.keys.iter().flat_map(invalid).cloned().collect()
-        });
-        session.delete(snapshots, |_| true).await
+        session.delete(snapshots, |_| true).await?;
+        session.delete(cuts, |_| true).await
     }
 }
 
@@ -267,6 +267,22 @@ impl Run for UpsertLots {
 
 impl Run for UpsertEpochs {
     async fn run(self, session: &mut Session) -> Result<(), StoreError> {
+        let mut outdone = Vec::new();
+        session.read(|view| {
+            for row in &self.rows {
+                let Some(state) = view.get::<KeyState>(&row.key) else { continue };
+                let is_outdone = |v: &&Version<EpochRow>| {
+                    v.row.epoch > state.served_epoch
+                        && v.row.epoch < row.epoch
+                        && v.row.from_date >= row.from_date
+                };
+                let rows = view.versions::<EpochRow>(epochs_of(&row.key, row.epoch));
+                outdone.extend(rows.filter(is_outdone).map(|v| (v.clone(), row.from_date)));
+            }
+        });
+        for (version, from) in outdone {
+            session.delete(vec![version], |newest| newest.from_date >= from).await?;
+        }
         for row in self.rows {
             let merge = |old: &EpochRow, new: &EpochRow| {
                 Some(EpochRow { from_date: old.from_date.min(new.from_date), ..new.clone() })

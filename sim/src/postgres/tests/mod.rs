@@ -3,6 +3,7 @@
 
 mod contention;
 mod differential;
+mod epochs;
 mod fixtures;
 mod locking;
 mod races;

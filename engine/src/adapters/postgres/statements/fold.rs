@@ -138,6 +138,12 @@ impl Run for PruneEpochs {
                     AND c.epoch < k.epoch AND ",
             is_cut!("c", "x.from_date::timestamp AT TIME ZONE 'UTC'"),
             ".transaction_date)
+            ), cuts AS (
+                DELETE FROM position_epochs e USING k
+                WHERE e.portfolio_id = k.portfolio AND e.security_id = k.security
+                    AND e.epoch < k.epoch AND ",
+            is_cut!("e", "x.from_date"),
+            ".from_date)
             )
             DELETE FROM daily_position_snapshots s USING k
             WHERE s.portfolio_id = k.portfolio AND s.security_id = k.security
@@ -206,11 +212,19 @@ impl Run for UpsertLots {
 
 impl Run for UpsertEpochs {
     async fn run(self, connection: &mut PgConnection) -> Result<(), Error> {
-        let text = "INSERT INTO position_epochs AS old
-                (portfolio_id, security_id, epoch, from_date)
-            SELECT * FROM unnest($1, $2, $3, $4)
-            ON CONFLICT (portfolio_id, security_id, epoch) DO UPDATE
-            SET from_date = LEAST(old.from_date, excluded.from_date)";
+        let text = "WITH r AS MATERIALIZED (
+                SELECT * FROM unnest($1, $2, $3, $4) u(portfolio, security, epoch, from_date)
+            ), upserted AS (
+                INSERT INTO position_epochs AS old (portfolio_id, security_id, epoch, from_date)
+                SELECT * FROM r
+                ON CONFLICT (portfolio_id, security_id, epoch) DO UPDATE
+                SET from_date = LEAST(old.from_date, excluded.from_date)
+            )
+            DELETE FROM position_epochs p USING r, position_state ps
+            WHERE p.portfolio_id = r.portfolio AND p.security_id = r.security
+                AND ps.portfolio_id = r.portfolio AND ps.security_id = r.security
+                AND p.epoch > ps.served_epoch AND p.epoch < r.epoch
+                AND p.from_date >= r.from_date";
         let rows = &self.rows;
         let call = sql(text)
             .keys(rows, |row: &EpochRow| &row.key)

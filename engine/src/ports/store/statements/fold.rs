@@ -98,8 +98,9 @@ statements! {
 
     /// Deletes the rows of `position_history`, `daily_position_snapshots` and `cashflows` that are
     /// not valid any more once `epoch` is the served one: rows of an epoch e < `epoch` dated on or
-    /// after the `from_date` of an epoch in (e, `epoch`] (by `position_epochs`). One statement per
-    /// table in SQL; rows of epochs above `epoch` stay.
+    /// after the `from_date` of an epoch in (e, `epoch`] (by `position_epochs`); and the rows of
+    /// `position_epochs` that cut off nothing which an epoch in (e, `epoch`] does not cut off too,
+    /// as it starts no later. Rows of epochs above `epoch` stay.
     PruneEpochs {
         /// Key and its served epoch.
         keys: Vec<(Key, Epoch)>,
@@ -130,9 +131,13 @@ statements! {
     } -> ();
 
     /// `INSERT INTO position_epochs .. ON CONFLICT (key, epoch) DO UPDATE SET from_date =
-    /// LEAST(from_date, excluded.from_date)`
+    /// LEAST(from_date, excluded.from_date)`, and in the same statement `DELETE FROM
+    /// position_epochs p USING unnest($rows) r, position_state ps WHERE p.epoch > ps.served_epoch
+    /// AND p.epoch < r.epoch AND p.from_date >= r.from_date` of each key: an epoch that was never
+    /// served is asked for by nobody once a later one has begun, and what it cuts off that one cuts
+    /// off too.
     UpsertEpochs {
-        /// Rows.
+        /// Rows in key order, at most one of a key.
         rows: Vec<EpochRow>,
     } -> ();
 

@@ -110,13 +110,13 @@ fn behind_the_cursor_of_a_replay_it_rewinds_and_lowers_the_first_date() {
         [(Some("2025-03-12"), "2025-03-11", "2025-03-09"), (None, "2025-03-05", "2025-03-04")]
     {
         let mut work = replaying(cursor);
-        let writes = arrive_new(&mut work, "T9", day);
+        let mut writes = arrive_new(&mut work, "T9", day);
         assert_eq!(outcome(&work), (3, 8, watermark.into(), Reprocessing), "{day}");
         let replay = work.replay.expect("still open");
         assert_eq!((replay.from_date, replay.cursor), (date(day), None));
         let rewound = (work.state.key.clone(), Epoch(3), date(day));
         assert_eq!(writes.rebuilds.deleted_history, [rewound]);
-        assert_eq!(writes.rebuilds.epochs[0].from_date, date(day));
+        assert_eq!(writes.rebuilds.take_epochs()[0].from_date, date(day));
     }
 }
 
@@ -191,6 +191,17 @@ fn an_amendment_rebuilds_from_the_earlier_of_its_two_places() {
         assert_eq!(writes.deleted_timeline, [(work.state.key.clone(), old.place)]);
         assert_eq!(writes.timeline.len(), 1);
     }
+}
+
+#[test]
+fn several_first_dates_of_one_epoch_in_a_batch_are_one_row() {
+    let mut work = held(Some("2025-03-14"), "2025-03-14");
+    let mut writes = arrive_new(&mut work, "T0", "2025-03-07");
+    arrive(&mut work, buy("T3", "2025-03-05"), None, &FxTable::default(), &mut writes, 1);
+    arrive(&mut work, buy("T4", "2025-03-06"), None, &FxTable::default(), &mut writes, 1);
+    let (key, epoch) = (work.state.key, Epoch(4));
+    let row = EpochRow { key, epoch, from_date: date("2025-03-05") };
+    assert_eq!(writes.rebuilds.take_epochs(), [row]);
 }
 
 #[test]
