@@ -43,6 +43,7 @@ pub const COUNTERS: &[&str] = &[
     "integrity_errors",
     "jobs_completed",
     "jobs_created",
+    "jobs_superseded",
     "keys",
     "keys_reset",
     "parked",
@@ -332,6 +333,10 @@ impl Meters {
                 if *superseded > 0 {
                     self.reached("job_superseded");
                 }
+            }
+            Signal::JobsSuperseded { jobs } => {
+                self.count("jobs_superseded", u64::from(*jobs));
+                self.reached("job_superseded");
             }
             Signal::KeysWait { .. } => self.reached("keys_waited_for_data"),
             Signal::Trouble { .. } => self.count("troubles", 1),

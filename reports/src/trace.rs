@@ -234,6 +234,7 @@ fn is_about(signal: &Signal, key: &Key) -> bool {
         Signal::DeadLettered { .. }
         | Signal::JobsCreated { .. }
         | Signal::JobCompleted { .. }
+        | Signal::JobsSuperseded { .. }
         | Signal::Trouble { .. } => false,
     }
 }

@@ -81,6 +81,8 @@ catalogue! {
         "the lease of a claimed job never ends";
     ClaimDispatchedApart = "claim-dispatched-apart" with LeaseNeverEnds,
         "a claim is committed before its message is in the outbox";
+    SupersededJobsClaimed = "superseded-jobs-claimed",
+        "jobs whose keys have all moved on are claimed and sent one by one, before fresh ones";
     ClaimsNewestFirst = "claims-newest-first",
         "jobs are claimed last in, first out";
     ClaimsByPortfolio = "claims-by-portfolio",

@@ -121,6 +121,11 @@ pub enum Signal {
         /// Keys whose token had moved.
         superseded: u32,
     },
+    /// Valuation jobs were dropped unclaimed, as the tokens of all their keys had moved.
+    JobsSuperseded {
+        /// Number of jobs.
+        jobs: u32,
+    },
     /// Keys of a job wait for named missing data.
     KeysWait {
         /// The keys.

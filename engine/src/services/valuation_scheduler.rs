@@ -21,8 +21,8 @@ use crate::ports::host::{Measure, Signal};
 use crate::ports::log::Topic;
 use crate::ports::store::rows::{JobKey, KeyState, OutboxRow, ValuationJobRow};
 use crate::ports::store::statements::{
-    AppendOutbox, ClaimValuationJobs, DeleteTriggers, FindDueKeys, InsertReprocessingJobs,
-    InsertValuationJobs, LockKeys, NewValuationJob, Progress, ProgressQuery, PruneEpochs,
+    AppendOutbox, ClaimValuationJobs, DeleteTriggers, DropSupersededJobs, FindDueKeys,
+    InsertReprocessingJobs, InsertValuationJobs, LockKeys, NewValuationJob, Progress, ProgressQuery, PruneEpochs,
     ReadBusinessDates, ReadProgress, TakeTriggers, UpdateKeys,
 };
 use crate::services::outbox_dispatcher::lane_of;
@@ -42,10 +42,14 @@ pub const CALLS: &[&str] = &[
     "UpdateKeys",
     "PruneEpochs",
     "InsertValuationJobs",
+    "DropSupersededJobs",
     "ClaimValuationJobs",
     "AppendOutbox",
     "Commit",
 ];
+
+/// Superseded jobs dropped in one transaction.
+const SUPERSEDED_MAX: u32 = 1_000;
 
 /// Runs the process until the instance is asked to stop.
 pub(crate) async fn run<P: Ports>(instance: Instance<P>) {
@@ -258,9 +262,19 @@ async fn plan_jobs<P: Ports>(
 
 /// Claims jobs and hands them to the outbox in the same transaction, so that no crash can fall
 /// between a claim and its message. A job whose worker dies is claimed again when its lease ends.
+///
+/// Jobs whose keys have all moved on are dropped first: claimed one by one and sent, hundreds of
+/// them would hold up those that are of use. The new token of a key makes it due for a job anew.
 async fn claim<P: Ports>(instance: &Instance<P>) -> Result<(), ServiceError> {
     let knobs = &instance.knobs;
     let mut session = instance.begin().await?;
+    let superseded = match is_planted(Defect::SupersededJobsClaimed) {
+        true => Vec::new(),
+        false => {
+            let (fresh, limit) = (knobs.claim_batch, SUPERSEDED_MAX);
+            session.run(DropSupersededJobs { fresh, limit }).await?
+        }
+    };
     let claimed = session
         .run(ClaimValuationJobs {
             limit: knobs.claim_batch,
@@ -271,16 +285,22 @@ async fn claim<P: Ports>(instance: &Instance<P>) -> Result<(), ServiceError> {
             },
         })
         .await?;
-    if claimed.is_empty() {
+    if claimed.is_empty() && superseded.is_empty() {
         session.rollback().await;
         return Ok(());
     }
     if is_planted(Defect::ClaimDispatchedApart) {
         session.split().await?;
     }
-    let rows = claimed.into_iter().map(|job| message(job, knobs.outbox_lanes)).collect();
-    session.run(AppendOutbox { rows }).await?;
-    Ok(session.commit().await?)
+    if !claimed.is_empty() {
+        let rows = claimed.into_iter().map(|job| message(job, knobs.outbox_lanes)).collect();
+        session.run(AppendOutbox { rows }).await?;
+    }
+    session.commit().await?;
+    if !superseded.is_empty() {
+        instance.emit(Signal::JobsSuperseded { jobs: superseded.len() as u32 });
+    }
+    Ok(())
 }
 
 fn message(job: ValuationJobRow, lanes: u32) -> OutboxRow {

@@ -7,8 +7,9 @@
 //!   by without progress; the run settles, within its limit if it has one. Progress is a change of
 //!   inputs, keys, timelines, history, snapshots, triggers or fan-outs, news that moves on, or a
 //!   record that its consumer declares done. Jobs that are claimed again and again are none. No job
-//!   that can be claimed is passed over in favour of younger ones for longer than a bound. No
-//!   process ends by a panic: what made it panic would be there again after a restart.
+//!   that can be claimed is passed over in favour of younger ones for longer than a bound; one that
+//!   is dropped because its keys have moved on is not preferred to anybody. No process ends by a
+//!   panic: what made it panic would be there again after a restart.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -117,7 +118,8 @@ impl Liveness {
             let Row::ValuationJob(job) = &change.row else { continue };
             if !change.deleted && job.status == JobStatus::Pending {
                 self.waiting.entry(job.id).or_insert(None);
-            } else if self.waiting.remove(&job.id).is_some() && self.faults == 0 {
+            } else if self.waiting.remove(&job.id).is_some() && !change.deleted && self.faults == 0
+            {
                 self.passed_over(job, scene, report);
             }
         }

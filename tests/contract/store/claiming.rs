@@ -1,11 +1,12 @@
 //! Work that several workers take from one table, leases, sequences and the clock of the store.
 
+use backdate_engine::domain::records::KeyStatus;
 use backdate_engine::domain::time::Timestamp;
 use backdate_engine::ports::store::rows::{JobStatus, Subject, TriggerRow, ValuationJobRow};
 use backdate_engine::ports::store::statements::{
     AppendOutbox, ClaimValuationJobs, DeleteOutbox, DeleteReprocessingJob, DeleteTriggers,
-    DeleteValuationJob, InsertReprocessingJobs, InsertValuationJobs, LockValuationJob,
-    MoveReprocessingJob, PostponeValuationJob, ReadOutbox, TakeOutboxLane, TakeReprocessingJob,
+    DeleteValuationJob, DropSupersededJobs, FindDueKeys, InsertReprocessingJobs,
+    InsertValuationJobs, LockValuationJob, MoveReprocessingJob, PostponeValuationJob, ReadOutbox, TakeOutboxLane, TakeReprocessingJob,
     TakeTriggers, UpsertTriggers,
 };
 
@@ -17,6 +18,8 @@ contract!(store(StoreSettings):
     expired as a_job_is_claimed_again_after_its_lease;
     in_flight as jobs_in_flight_are_bounded;
     postponed as a_job_that_waits_is_left_alone_for_a_while;
+    superseded as superseded_jobs_are_dropped_up_to_the_last_that_is_to_be_claimed;
+    superseded_free as a_superseded_job_that_somebody_holds_is_left_alone;
     limits as a_claim_never_takes_more_than_its_limit;
     triggers as a_trigger_is_taken_by_one_at_a_time;
     fan_outs as the_fan_out_with_the_fewest_batches_comes_first;
@@ -89,6 +92,57 @@ async fn postponed<S: StoreSite>(site: S) {
     assert_eq!(store.query(claim(1, 60_000)).await, Ok(vec![]));
     site.sleep(4_200).await;
     assert_eq!(store.query(claim(1, 60_000)).await.map(|jobs| ids(&jobs)), Ok(vec![1]));
+}
+
+fn drop_superseded(fresh: u32, limit: u32) -> DropSupersededJobs {
+    DropSupersededJobs { fresh, limit }
+}
+
+/// Two keys of revision 1, and a job for each of these revisions of both.
+async fn add_jobs_of<S: Store>(store: &S, revisions: &[(u64, u64)]) {
+    add_keys(store, &[&one(), &two()]).await;
+    for key in [one(), two()] {
+        let raised = bumped(store, &key).await;
+        raised.commit().await.expect("a commit");
+    }
+    let both = |(first, second): &(u64, u64)| job(&[(&one(), 0, *first), (&two(), 0, *second)], 1, 2);
+    let jobs = revisions.iter().map(both).collect();
+    store.query(InsertValuationJobs { jobs }).await.expect("free");
+}
+
+async fn superseded<S: StoreSite>(site: S) {
+    let store = site.store();
+    // A newer token than the key's is not superseded, whatever else is wrong with it.
+    add_jobs_of(&store, &[(0, 0), (0, 1), (0, 0), (0, 0), (1, 1), (0, 0), (2, 0), (0, 0)]).await;
+    assert_eq!(store.query(drop_superseded(1, 9)).await, Ok(vec![1]));
+    assert_eq!(store.query(drop_superseded(2, 1)).await, Ok(vec![3]), "one of two");
+    assert_eq!(store.query(drop_superseded(2, 9)).await, Ok(vec![4]));
+    assert_eq!(store.query(drop_superseded(9, 9)).await, Ok(vec![6, 8]));
+    assert_eq!(store.query(drop_superseded(9, 9)).await, Ok(vec![]));
+    assert_eq!(store.query(claim(9, 60_000)).await.map(|jobs| ids(&jobs)), Ok(vec![2, 5, 7]));
+    assert_eq!(store.query(LockValuationJob { id: 1 }).await, Ok(None));
+}
+
+async fn superseded_free<S: StoreSite>(site: S) {
+    let store = site.store();
+    add_jobs_of(&store, &[(0, 0), (0, 0), (0, 0)]).await;
+    store.query(claim(1, 60_000)).await.expect("free");
+    let mut holder = store.begin().await.expect("up");
+    holder.execute(LockValuationJob { id: 2 }).await.expect("free");
+    let dropped = site.soon(store.query(drop_superseded(9, 9))).await;
+    assert_eq!(dropped, Ok(vec![3]), "the first is in flight, somebody holds the second");
+    holder.rollback().await;
+    assert_eq!(store.query(drop_superseded(9, 9)).await, Ok(vec![2]));
+    // What is dropped does not hold its keys any more.
+    let mut raised = bumped(&store, &one()).await;
+    let mut rows = raised.execute(lock_keys(&[&one()])).await.expect("held");
+    rows[0].status = KeyStatus::Reprocessing;
+    rows[0].revision = Revision(0);
+    raised.execute(UpdateKeys { rows }).await.expect("held");
+    raised.commit().await.expect("a commit");
+    store.query(DeleteValuationJob { id: 1 }).await.expect("free");
+    let due = FindDueKeys { after: None, limit: 9 };
+    assert_eq!(store.query(due).await, Ok(vec![one()]));
 }
 
 /// A sub-select with a limit that is run again for each row takes far more (a generic plan that

@@ -156,6 +156,10 @@ const VALUATION: &[Maker] = &[
         let (after, limit) = (r.random_range(0..4), r.random_range(1..4));
         FindValuationJobs { status, after, limit }.into()
     },
+    |r| {
+        let (fresh, limit) = (r.random_range(1..4), r.random_range(1..4));
+        DropSupersededJobs { fresh, limit }.into()
+    },
     |r| LockValuationJob { id: r.random_range(1..5) }.into(),
     |r| DeleteValuationJob { id: r.random_range(1..5) }.into(),
     |r| {

@@ -325,6 +325,7 @@ impl InstanceMetrics {
             Signal::Replayed { rows, .. } => _ = counters.replay_rows.inc_by((*rows).into()),
             Signal::CurrencyMismatch { .. } => _ = counters.currency_mismatches.inc(),
             Signal::JobsCreated { jobs, .. } => _ = counters.jobs_created.inc_by((*jobs).into()),
+            Signal::JobsSuperseded { jobs } => _ = counters.jobs_superseded.inc_by((*jobs).into()),
             Signal::KeysWait { .. } => self.waits.set(true),
             Signal::JobCompleted { rows, superseded, .. } => {
                 let counter = match (self.waits.take(), rows, superseded) {

@@ -127,6 +127,7 @@ impl<'a> Facts<'a> {
             }
             Signal::JobsCreated { .. } => about("Valuation jobs created"),
             Signal::JobCompleted { .. } => about("Valuation job completed"),
+            Signal::JobsSuperseded { .. } => about("Superseded valuation jobs dropped"),
             Signal::KeysWait { missing, .. } => {
                 Self { error: Some(missing), ..alarm("Keys wait for missing data") }
             }

@@ -99,6 +99,22 @@ fn g8_breaks_when_a_job_is_passed_over_for_long() {
 }
 
 #[test]
+fn a_younger_job_that_is_dropped_passes_nobody_over() {
+    let mut tape = clean::tape();
+    let dropped = |id| committed("valuation-scheduler-1", vec![gone(job(id, None))]);
+    tape.insert_after("later valued", "postgres", dropped(7));
+    tape.insert_after("later valued", "postgres", dropped(9));
+    let late = tape.at("later valued") + 1;
+    tape.insert_after("later valued", "postgres", dropped(8));
+    let waiting = vec![job(7, None), job(8, None), job(9, None)];
+    tape.insert_after("later valued", "postgres", by_scheduler(waiting));
+    for event in &mut tape.events[late + 2..] {
+        event.at = event.at + Duration::from_secs(13);
+    }
+    assert_eq!(broken(&judge(&tape.finished())), []);
+}
+
+#[test]
 fn g9_breaks_when_a_current_key_serves_an_older_epoch() {
     breaks(RuleId::G9, "is CURRENT with epoch 1 and serves 0", |tape| {
         let mut state = state_at(tape, "backdated current");

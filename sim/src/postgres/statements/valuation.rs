@@ -14,7 +14,7 @@ use backdate_engine::ports::store::rows::{
 };
 use backdate_engine::ports::store::statements::{
     ClaimValuationJobs, CopySnapshots, DatedPosition, DeleteSnapshots, DeleteValuationJob,
-    FindDueKeys, InsertValuationJobs, LockValuationJob, PostponeValuationJob, Progress,
+    DropSupersededJobs, FindDueKeys, InsertValuationJobs, LockValuationJob, PostponeValuationJob, Progress,
     ProgressQuery, ReadBusinessDates, ReadPositions, ReadPrices, ReadProgress, ReadRates,
 };
 use smol_str::SmolStr;
@@ -207,11 +207,15 @@ fn jobs<'a>(
 }
 
 /// Jobs that can be claimed, in id order, and the number of those under a live lease.
-fn claimable(view: View<'_>, now: Timestamp) -> (Vec<Version<ValuationJobRow>>, usize) {
+fn claimable(
+    view: View<'_>,
+    now: Timestamp,
+    ignores_leases: bool,
+) -> (Vec<Version<ValuationJobRow>>, usize) {
     let (mut live, mut free) = (0, Vec::new());
     for job in jobs(view, JobStatus::Processing) {
         let is_over = job.row.lease_until.is_some_and(|until| until < now);
-        if is_over || is_planted(Defect::LiveLeasesIgnored) {
+        if is_over || ignores_leases {
             free.push(job.clone());
         } else {
             live += 1;
@@ -221,20 +225,50 @@ fn claimable(view: View<'_>, now: Timestamp) -> (Vec<Version<ValuationJobRow>>, 
         free.extend(jobs(view, status).filter(|job| job.row.not_before <= now).cloned());
     }
     free.sort_unstable_by_key(|job| job.row.id);
-    if is_planted(Defect::ClaimsNewestFirst) {
-        free.reverse();
-    }
-    if is_planted(Defect::ClaimsByPortfolio) {
-        free.sort_by_key(|job| job.row.keys.first().map(|held| held.key.portfolio_id.clone()));
-    }
     (free, live)
+}
+
+/// Whether each key of the job has a newer token.
+fn is_superseded(view: View<'_>, job: &ValuationJobRow) -> bool {
+    job.keys.iter().all(|held| {
+        let state = view.get::<KeyState>(&held.key);
+        state.is_none_or(|state| state.revision > held.token.revision)
+    })
+}
+
+impl Run for DropSupersededJobs {
+    async fn run(self, session: &mut Session) -> Result<Vec<u64>, StoreError> {
+        let now = session.now();
+        let (fresh, limit) = (self.fresh.max(1) as usize, self.limit as usize);
+        let superseded = session.read(|view| {
+            let (free, _) = claimable(view, now, false);
+            let is_fresh =
+                |job: &&Version<ValuationJobRow>| !is_superseded(view, &job.row);
+            let last = free.iter().take(fresh + limit).filter(is_fresh).nth(fresh - 1);
+            let last = last.map_or(u64::MAX, |job| job.row.id);
+            let before = free.iter().filter(|job| job.row.id < last && !is_fresh(job));
+            before.cloned().collect::<Vec<_>>()
+        });
+        let locked = session.lock_free(superseded, limit).await?;
+        let ids: Vec<u64> = locked.iter().map(|job| job.id).collect();
+        let rows = any::<ValuationJobRow>(session, ids.clone());
+        session.delete(rows, |_| true).await?;
+        Ok(ids)
+    }
 }
 
 impl Run for ClaimValuationJobs {
     async fn run(self, session: &mut Session) -> Result<Vec<ValuationJobRow>, StoreError> {
         let now = session.now();
         let lease_until = session.now_plus_ms(self.lease_ms);
-        let (free, live) = session.read(|view| claimable(view, now));
+        let ignores_leases = is_planted(Defect::LiveLeasesIgnored);
+        let (mut free, live) = session.read(|view| claimable(view, now, ignores_leases));
+        if is_planted(Defect::ClaimsNewestFirst) {
+            free.reverse();
+        }
+        if is_planted(Defect::ClaimsByPortfolio) {
+            free.sort_by_key(|job| job.row.keys.first().map(|held| held.key.portfolio_id.clone()));
+        }
         let limit = (self.limit as usize).min((self.in_flight_max as usize).saturating_sub(live));
         let ids = match is_planted(Defect::ClaimsWithoutSkipLocked) {
             true => free.iter().take(limit).map(|job| job.row.id).collect(),

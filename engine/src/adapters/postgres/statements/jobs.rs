@@ -3,16 +3,16 @@
 //! Only the job's row is ever locked. It has its keys in arrays, so whoever has waited for it reads
 //! the newest ones; `portfolio_valuation_job_keys` is written by the same statements.
 
-use sqlx::{Error, PgConnection};
+use sqlx::{Error, PgConnection, Row as _};
 
 use super::super::cells::read;
 use super::super::columns::job_columns;
 use super::super::types::{Big, Small};
-use super::{Bind, Run, done, rows, sql};
+use super::{Bind, Run, done, rows, rows_with, sql};
 use crate::ports::store::rows::{JobKey, ValuationJobRow};
 use crate::ports::store::statements::{
-    ClaimValuationJobs, DeleteValuationJob, InsertValuationJobs, LockValuationJob, NewValuationJob,
-    PostponeValuationJob,
+    ClaimValuationJobs, DeleteValuationJob, DropSupersededJobs, InsertValuationJobs,
+    LockValuationJob, NewValuationJob, PostponeValuationJob,
 };
 
 impl Run for InsertValuationJobs {
@@ -56,14 +56,72 @@ impl Run for InsertValuationJobs {
     }
 }
 
+/// A job that nobody holds, or whose lease is over.
+macro_rules! claimable {
+    () => {
+        "((status IN ('PENDING', 'WAITING') AND not_before <= now())
+            OR (status = 'PROCESSING' AND lease_until < now()))"
+    };
+}
+
+/// Whether a key of the job has no newer token. `OFFSET 0` keeps the look-ups from becoming a join
+/// over all keys: the first one that is found ends them.
+macro_rules! is_fresh {
+    () => {
+        "EXISTS (SELECT FROM
+                unnest(j.portfolio_ids, j.security_ids, j.revisions)
+                    k(portfolio_id, security_id, revision)
+                CROSS JOIN LATERAL (SELECT ps.revision FROM position_state ps
+                    WHERE ps.portfolio_id = k.portfolio_id AND ps.security_id = k.security_id
+                    OFFSET 0) newest
+                WHERE newest.revision <= k.revision OFFSET 0)"
+    };
+}
+
+impl Run for DropSupersededJobs {
+    async fn run(self, connection: &mut PgConnection) -> Result<Vec<u64>, Error> {
+        let text = concat!(
+            "WITH last AS MATERIALIZED (
+                SELECT j.id FROM (
+                    SELECT id, portfolio_ids, security_ids, revisions
+                    FROM portfolio_valuation_jobs WHERE ",
+            claimable!(),
+            " ORDER BY id LIMIT $1 + $2) j
+                WHERE ",
+            is_fresh!(),
+            " ORDER BY j.id OFFSET GREATEST($1 - 1, 0) LIMIT 1
+            ), superseded AS MATERIALIZED (
+                SELECT j.id FROM portfolio_valuation_jobs j
+                WHERE ",
+            claimable!(),
+            " AND j.id < COALESCE((SELECT last.id FROM last), 9223372036854775807) AND NOT ",
+            is_fresh!(),
+            " ORDER BY j.id LIMIT $2 FOR UPDATE SKIP LOCKED
+            ), dropped AS (
+                DELETE FROM portfolio_valuation_jobs j USING superseded s WHERE j.id = s.id
+                RETURNING j.id, j.portfolio_ids, j.security_ids
+            ), held AS (
+                DELETE FROM portfolio_valuation_job_keys k
+                USING dropped d,
+                    unnest(d.portfolio_ids, d.security_ids) u(portfolio_id, security_id)
+                WHERE k.portfolio_id = u.portfolio_id AND k.security_id = u.security_id
+                    AND k.job_id = d.id
+            )
+            SELECT id FROM dropped ORDER BY id"
+        );
+        let call = sql(text).bind(i64::from(self.fresh)).bind(i64::from(self.limit));
+        rows_with(call, connection, |row| row.try_get::<Big, _>(0).map(|id| id.0)).await
+    }
+}
+
 impl Run for ClaimValuationJobs {
     async fn run(self, connection: &mut PgConnection) -> Result<Vec<ValuationJobRow>, Error> {
         let text = concat!(
             "WITH free AS MATERIALIZED (
                 SELECT id FROM portfolio_valuation_jobs
-                WHERE (status IN ('PENDING', 'WAITING') AND not_before <= now())
-                    OR (status = 'PROCESSING' AND lease_until < now())
-                ORDER BY id
+                WHERE ",
+            claimable!(),
+            " ORDER BY id
                 LIMIT LEAST($1, GREATEST(0, $2 - (
                     SELECT count(*) FROM portfolio_valuation_jobs
                     WHERE status = 'PROCESSING' AND NOT COALESCE(lease_until < now(), false))))

@@ -119,12 +119,13 @@ fn a_job_counts_as_done_as_superseded_or_as_waiting() {
     let done = |rows, superseded| Signal::JobCompleted { id: 1, rows, superseded };
     instance.signal(&done(10, 1));
     instance.signal(&done(0, 3));
+    metrics.instance("valuation-scheduler").signal(&Signal::JobsSuperseded { jobs: 2 });
     instance.signal(&Signal::KeysWait { keys: Vec::new(), missing: "instrument S1".into() });
     instance.signal(&done(0, 0));
     instance.signal(&done(5, 0));
     let (during, error) = ("position-valuation-calculator".into(), "gone".into());
     instance.signal(&Signal::Trouble { during, error });
     assert_line(&metrics, "valuation_jobs_completed_total 2");
-    assert_line(&metrics, "valuation_jobs_superseded_total 1");
+    assert_line(&metrics, "valuation_jobs_superseded_total 3");
     assert_line(&metrics, "valuation_jobs_failed_total 2");
 }

@@ -120,7 +120,7 @@ any_statement! {
     // valuation
     FindDueKeys, ReadProgress, InsertValuationJobs, ClaimValuationJobs, LockValuationJob,
     ReadBusinessDates, ReadPositions, DeleteSnapshots, CopySnapshots, RaiseValuedThrough,
-    DeleteValuationJob, PostponeValuationJob,
+    DeleteValuationJob, PostponeValuationJob, DropSupersededJobs,
     // outbox
     TakeOutboxLane, ReadOutbox, DeleteOutbox,
     // reads (query-api)

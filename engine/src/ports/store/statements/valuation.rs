@@ -54,6 +54,18 @@ statements! {
         jobs: Vec<NewValuationJob>,
     } -> ();
 
+    /// `DELETE FROM portfolio_valuation_jobs` of jobs that [`ClaimValuationJobs`] could claim and
+    /// that are superseded: each of their keys has a revision above the one that the job has for
+    /// it. In id order, those before the `$fresh`-th job that is not superseded, at most `$limit`,
+    /// `FOR UPDATE SKIP LOCKED`; answers their ids in that order. No key is locked for it, as a
+    /// revision never falls. It looks at the first `$fresh + $limit` jobs for the `$fresh`-th.
+    DropSupersededJobs {
+        /// So many jobs are to be claimed afterwards, at least one.
+        fresh: u32,
+        /// At most so many.
+        limit: u32,
+    } -> Vec<u64>;
+
     /// `WITH c AS MATERIALIZED (SELECT id FROM portfolio_valuation_jobs WHERE (status IN
     /// ('PENDING', 'WAITING') AND not_before <= now()) OR (status = 'PROCESSING' AND lease_until <
     /// now()) ORDER BY id LIMIT $limit FOR UPDATE SKIP LOCKED) UPDATE .. SET status = 'PROCESSING',
