@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, SecondsFormat};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
@@ -54,7 +54,7 @@ impl Date {
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match NaiveDate::from_num_days_from_ce_opt(self.0 + EPOCH_FROM_CE) {
-            Some(date) => write!(f, "{}", date.format("%Y-%m-%d")),
+            Some(date) => write!(f, "{date}"),
             None => write!(f, "day {}", self.0),
         }
     }
@@ -148,11 +148,11 @@ impl fmt::Display for Timestamp {
         let Some(instant) = DateTime::from_timestamp_micros(self.0) else {
             return write!(f, "instant {}", self.0);
         };
-        if self.0.rem_euclid(1_000_000) == 0 {
-            write!(f, "{}", instant.format("%Y-%m-%dT%H:%M:%SZ"))
-        } else {
-            write!(f, "{}", instant.format("%Y-%m-%dT%H:%M:%S%.6fZ"))
-        }
+        let digits = match self.0.rem_euclid(1_000_000) {
+            0 => SecondsFormat::Secs,
+            _ => SecondsFormat::Micros,
+        };
+        f.write_str(&instant.to_rfc3339_opts(digits, true))
     }
 }
 

@@ -1,7 +1,5 @@
 //! What an instance reports, as lines of a log.
 
-use serde_json::json;
-
 use super::logs::{Repeats, now};
 use crate::domain::ids::{Epoch, Key, Revision};
 use crate::domain::time::Date;
@@ -28,7 +26,7 @@ impl SignalLog {
                 Some(times) => facts.repeated = Some(times).filter(|times| *times > 0),
             }
         }
-        let signal = json!(signal).to_string();
+        let signal = serde_json::to_string(signal).expect("a signal is plain data");
         /// One line; the level of an event is fixed where it is written.
         macro_rules! line {
             ($level:ident) => {
