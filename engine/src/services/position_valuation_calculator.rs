@@ -350,8 +350,11 @@ async fn write<P: Ports>(
     let keys = fresh.iter().map(|state| (state.key.clone(), state.epoch)).collect();
     session.run(DeleteSnapshots { keys, from: job.date_from, to: job.date_to }).await?;
     session.run(CopySnapshots { rows }).await?;
-    let keys = written.into_iter().collect();
-    if !is_planted(Defect::ValuedThroughNotRaised) {
+    // Most have been valued to there before, and what is not changed costs nothing.
+    let rises = |state: &&KeyState| state.valued_through.is_none_or(|through| through < last);
+    let rising = fresh.iter().filter(rises).filter(|state| written.contains(&state.key));
+    let keys: Vec<Key> = rising.map(|state| state.key.clone()).collect();
+    if !keys.is_empty() && !is_planted(Defect::ValuedThroughNotRaised) {
         session.run(RaiseValuedThrough { keys, date: last }).await?;
     }
     session.run(AppendOutbox { rows: events }).await?;
