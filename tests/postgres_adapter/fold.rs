@@ -280,12 +280,14 @@ fn lots_are_kept_by_the_place_that_opened_them() {
         let pool = Lot { opened: Place::start_of(Date::FIRST), ..lot(&a, "x", 1).lot };
         let pool = LotRow { key: b.clone(), lot: pool };
         let rows = vec![lot(&a, "1", 1), lot(&a, "2", 2), pool.clone()];
-        bench.run(UpsertLots { rows: rows.clone() }).await;
+        bench.run(UpsertLots { new: rows[1..].to_vec(), rows: rows[..1].to_vec() }).await;
         let keys = vec![b.clone(), a.clone(), a.clone()];
         assert_eq!(bench.run(ReadLots { keys: keys.clone() }).await, rows);
         let mut less = rows[0].clone();
         less.lot.quantity = amount("0.5");
-        bench.run(UpsertLots { rows: vec![less.clone()] }).await;
+        bench.run(UpsertLots { new: vec![], rows: vec![less.clone()] }).await;
+        let again = bench.store.query(UpsertLots { new: vec![less.clone()], rows: vec![] }).await;
+        assert_eq!(again, Err(StoreError::UniqueViolation("position_lots_pkey".to_owned())));
         bench.run(DeleteLots { lots: vec![(a.clone(), place("2", 2))] }).await;
         assert_eq!(bench.run(ReadLots { keys: keys.clone() }).await, [less, pool.clone()]);
         bench.run(ResetLots { keys: vec![a.clone()] }).await;

@@ -238,7 +238,7 @@ fn the_outbox_is_read_lane_by_lane_in_the_order_of_appending() {
             [rows[0].clone(), rows[2].clone(), rows[4].clone()]
         );
         let ids = read.iter().map(|row| row.id).collect();
-        first.execute(DeleteOutbox { ids }).await.expect("deleted");
+        first.execute(DeleteOutbox { lane: 5, ids }).await.expect("deleted");
         first.commit().await.expect("committed");
         second.rollback().await;
         // The lane that was served longest ago comes first.

@@ -1,8 +1,10 @@
 //! Migrations, and what `ping` says about a schema of another version.
 
 use backdate_engine::adapters::postgres::{Migrated, Store, drop_schema, migrate, schema_exists};
-use backdate_engine::ports::store::statements::ReadBacklog;
+use backdate_engine::ports::store::statements::{ReadBacklog, ReadOutbox};
 use backdate_engine::ports::store::{Store as _, StoreError};
+
+use sqlx::AssertSqlSafe;
 
 use super::{on, runtime};
 use crate::services::Services;
@@ -36,6 +38,35 @@ fn two_migrations_at_once_apply_each_step_once() {
         let all = one.applied.len().max(other.applied.len());
         assert!(all > 1);
         assert_eq!(one.applied.len() + other.applied.len(), all);
+    });
+}
+
+#[test]
+fn a_schema_of_version_1_is_brought_up_to_date_with_what_is_in_it() {
+    on(async |bench| {
+        let fresh = Services::get().fresh_schema();
+        let (schema, ours) = (&fresh.config().schema, &bench.schema.config().schema);
+        let tables = include_str!("../../engine/src/adapters/postgres/migrations/0001_tables.sql");
+        let older = format!(
+            "CREATE SCHEMA \"{schema}\"; SET search_path = \"{schema}\"; {tables};
+            CREATE TABLE _sqlx_migrations (LIKE \"{ours}\"._sqlx_migrations INCLUDING ALL);
+            INSERT INTO _sqlx_migrations
+                SELECT * FROM \"{ours}\"._sqlx_migrations WHERE version = 1;
+            INSERT INTO outbox_events (lane, topic, message_key, payload)
+                VALUES (1, 'valuation_required', 'P', 'a'), (2, 'valuation_required', 'P', 'b'),
+                    (1, 'valuation_required', 'P', 'c')"
+        );
+        let mut connection = super::faults::connect(bench).await;
+        let made = sqlx::raw_sql(AssertSqlSafe(older)).execute(&mut connection).await;
+        made.expect("as version 1 was");
+        let store = Store::new(fresh.config(), "test");
+        let text = refusal(store.ping().await);
+        assert!(text.contains("is at version 1, this build needs"), "{text}");
+        let migrated = migrate(fresh.config()).await.expect("migrated");
+        assert_eq!(migrated.applied[0], "0002_outbox_by_lane");
+        assert_eq!(store.ping().await, Ok(()));
+        let events = store.query(ReadOutbox { lane: 1, limit: 9 }).await.expect("read");
+        assert_eq!(events.iter().map(|row| row.payload.as_str()).collect::<Vec<_>>(), ["a", "c"]);
     });
 }
 

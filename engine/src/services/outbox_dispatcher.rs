@@ -81,7 +81,7 @@ async fn publish<P: Ports>(
     let runs = records.chunk_by(|a, b| a.topic == b.topic);
     let published: Vec<_> = runs.map(|run| (run[0].topic, run.len() as u64)).collect();
     if is_planted(Defect::OutboxDeletedBeforeSend) {
-        session.run(DeleteOutbox { ids }).await?;
+        session.run(DeleteOutbox { lane, ids }).await?;
         session.commit().await?;
         producer.send(records).await?;
         return Ok(true);
@@ -90,7 +90,7 @@ async fn publish<P: Ports>(
     for (topic, records) in published {
         instance.measure(Measure::Published { topic, records });
     }
-    session.run(DeleteOutbox { ids }).await?;
+    session.run(DeleteOutbox { lane, ids }).await?;
     session.commit().await?;
     Ok(true)
 }

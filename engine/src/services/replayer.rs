@@ -291,18 +291,19 @@ async fn write<P: Ports>(
     if !writes.history.is_empty() {
         session.run(InsertHistory { rows: writes.history }).await?;
     }
-    let (mut deleted, mut lots) = (Vec::new(), Vec::new());
+    let (mut deleted, mut new, mut lots) = (Vec::new(), Vec::new(), Vec::new());
     for work in works.iter_mut() {
         let key = &work.state.key;
         let changes = work.fold.take_lot_changes();
         deleted.extend(changes.deleted.into_iter().map(|opened| (key.clone(), opened)));
-        lots.extend(changes.upserted.into_iter().map(|lot| LotRow { key: key.clone(), lot }));
+        new.extend(changes.added.into_iter().map(|lot| LotRow { key: key.clone(), lot }));
+        lots.extend(changes.changed.into_iter().map(|lot| LotRow { key: key.clone(), lot }));
     }
     if !deleted.is_empty() {
         session.run(DeleteLots { lots: deleted }).await?;
     }
-    if !lots.is_empty() {
-        session.run(UpsertLots { rows: lots }).await?;
+    if !new.is_empty() || !lots.is_empty() {
+        session.run(UpsertLots { new, rows: lots }).await?;
     }
     if is_planted(Defect::CursorMovesApart) {
         session.split().await?;

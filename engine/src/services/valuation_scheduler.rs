@@ -22,8 +22,8 @@ use crate::ports::log::Topic;
 use crate::ports::store::rows::{JobKey, KeyState, OutboxRow, ValuationJobRow};
 use crate::ports::store::statements::{
     AppendOutbox, ClaimValuationJobs, DeleteTriggers, DropSupersededJobs, FindDueKeys,
-    InsertReprocessingJobs, InsertValuationJobs, LockKeys, NewValuationJob, Progress, ProgressQuery, PruneEpochs,
-    ReadBusinessDates, ReadProgress, TakeTriggers, UpdateKeys,
+    InsertReprocessingJobs, InsertValuationJobs, LockKeys, NewValuationJob, Progress,
+    ProgressQuery, PruneEpochs, ReadBusinessDates, ReadProgress, TakeTriggers, UpdateKeys,
 };
 use crate::services::outbox_dispatcher::lane_of;
 

@@ -70,7 +70,7 @@ tables! {
     Cashflows "cashflows" 6: portfolio_id security_id transaction_date place_rank transaction_id
         epoch transaction_type amount currency classification timing is_position_flow
         is_portfolio_flow;
-    OutboxEvents "outbox_events" 1: id lane topic message_key payload correlation_id;
+    OutboxEvents "outbox_events" 2: id lane topic message_key payload correlation_id;
 }
 
 /// The table with that name; none of a table that is not recorded.

@@ -6,8 +6,8 @@ use backdate_engine::ports::store::rows::{JobStatus, Subject, TriggerRow, Valuat
 use backdate_engine::ports::store::statements::{
     AppendOutbox, ClaimValuationJobs, DeleteOutbox, DeleteReprocessingJob, DeleteTriggers,
     DeleteValuationJob, DropSupersededJobs, FindDueKeys, InsertReprocessingJobs,
-    InsertValuationJobs, LockValuationJob, MoveReprocessingJob, PostponeValuationJob, ReadOutbox, TakeOutboxLane, TakeReprocessingJob,
-    TakeTriggers, UpsertTriggers,
+    InsertValuationJobs, LockValuationJob, MoveReprocessingJob, PostponeValuationJob, ReadOutbox,
+    TakeOutboxLane, TakeReprocessingJob, TakeTriggers, UpsertTriggers,
 };
 
 use super::super::fixtures::{event, job};
@@ -105,7 +105,8 @@ async fn add_jobs_of<S: Store>(store: &S, revisions: &[(u64, u64)]) {
         let raised = bumped(store, &key).await;
         raised.commit().await.expect("a commit");
     }
-    let both = |(first, second): &(u64, u64)| job(&[(&one(), 0, *first), (&two(), 0, *second)], 1, 2);
+    let both =
+        |(first, second): &(u64, u64)| job(&[(&one(), 0, *first), (&two(), 0, *second)], 1, 2);
     let jobs = revisions.iter().map(both).collect();
     store.query(InsertValuationJobs { jobs }).await.expect("free");
 }
@@ -219,11 +220,13 @@ async fn lanes<S: StoreSite>(site: S) {
     assert_eq!(payloads, if lane == 0 { vec!["a", "c"] } else { vec!["b"] });
     // Whoever appends never waits for whoever drains.
     site.soon(store.query(AppendOutbox { rows: vec![event(lane, "d")] })).await.expect("free");
-    let ids = events.iter().map(|event| event.id).collect();
-    first.execute(DeleteOutbox { ids }).await.expect("held");
+    // Numbers of another lane are nobody's here.
+    first.execute(DeleteOutbox { lane, ids: (1..=3).collect() }).await.expect("held");
     first.commit().await.expect("a commit");
     let left = store.query(ReadOutbox { lane, limit: 9 }).await.expect("a read");
     assert_eq!(left.iter().map(|event| event.payload.as_str()).collect::<Vec<_>>(), ["d"]);
+    let others = store.query(ReadOutbox { lane: 1 - lane, limit: 9 }).await.expect("a read");
+    assert_eq!(others.len(), 3 - events.len());
 }
 
 async fn served<S: StoreSite>(site: S) {

@@ -18,6 +18,8 @@ contract!(store(StoreSettings):
     after_commit as an_insert_waits_for_the_other_inserter_and_finds_its_row;
     after_rollback as an_insert_waits_for_the_other_inserter_and_takes_its_place;
     updater as an_insert_does_nothing_about_a_row_that_is_there;
+    known_key as a_key_that_is_there_is_passed_whoever_is_changing_it;
+    new_key as a_key_that_another_one_inserts_is_waited_for;
     duplicate as a_duplicate_key_ends_the_transaction;
     duplicate_waits as a_duplicate_key_is_found_after_the_wait;
     versions as a_lower_source_version_is_dropped;
@@ -70,6 +72,37 @@ async fn updater<S: StoreSite>(site: S) {
     assert_eq!(store.query(insert("T", 9)).await, Ok(vec![]));
     let read = ReadTransactions { ids: vec!["T".into(), "U".into()] };
     assert_eq!(store.query(read).await, Ok(vec![transaction("T", &one(), 5)]));
+}
+
+fn insert_key(key: Key, day: i32) -> InsertKeys {
+    InsertKeys { keys: vec![(key, date(day))] }
+}
+
+async fn known_key<S: StoreSite>(site: S) {
+    let store = site.store();
+    add_keys(&store, &[&one()]).await;
+    let holder = bumped(&store, &one()).await;
+    site.soon(store.query(insert_key(one(), 5))).await.expect("no wait");
+    holder.commit().await.expect("a commit");
+    assert_eq!(revision(&store, &one()).await, Some(Revision(1)));
+}
+
+async fn new_key<S: StoreSite>(site: S) {
+    let store = site.store();
+    // The one that comes first stays.
+    for (key, commits, watermark) in [(one(), false, 6), (two(), true, 4)] {
+        let mut first = store.begin().await.expect("up");
+        first.execute(insert_key(key.clone(), 5)).await.expect("free");
+        let mut second = Box::pin(store.query(insert_key(key.clone(), 7)));
+        assert!(site.waits(&mut second).await);
+        match commits {
+            true => first.commit().await.expect("a commit"),
+            false => first.rollback().await,
+        }
+        site.soon(second).await.expect("its turn");
+        let state = state(&store, &key).await.expect("there");
+        assert_eq!(state.watermark_date, date(watermark));
+    }
 }
 
 fn is_duplicate<T: std::fmt::Debug>(outcome: &Result<T, StoreError>) -> bool {

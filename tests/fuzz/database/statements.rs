@@ -75,7 +75,10 @@ const INPUTS: &[Maker] = &[
     |r| AppendOutbox { rows: events(r) }.into(),
     |_| TakeOutboxLane {}.into(),
     |r| ReadOutbox { lane: r.random_range(0..LANES), limit: r.random_range(1..5) }.into(),
-    |r| DeleteOutbox { ids: numbers(r) }.into(),
+    |r| {
+        let ids = numbers(r);
+        DeleteOutbox { lane: ids.len() as u32 % LANES, ids }.into()
+    },
 ];
 
 const FAN_OUT: &[Maker] = &[
@@ -130,7 +133,10 @@ const HISTORY: &[Maker] = &[
     |r| ReadLots { keys: some(r, keys()) }.into(),
     |r| DeleteLots { lots: places(r) }.into(),
     |r| ResetLots { keys: vec![one(r, &keys())] }.into(),
-    |r| UpsertLots { rows: lots(r) }.into(),
+    |r| {
+        let (new, rows) = lots(r).into_iter().partition(|row| row.key.security_id == "S1".into());
+        UpsertLots { new, rows }.into()
+    },
     |r| UpsertEpochs { rows: epochs(r) }.into(),
     |r| ReadReplays { keys: some(r, keys()) }.into(),
     |r| FindReplays { after: after(r), limit: r.random_range(1..4) }.into(),
@@ -156,11 +162,10 @@ const VALUATION: &[Maker] = &[
         let (after, limit) = (r.random_range(0..4), r.random_range(1..4));
         FindValuationJobs { status, after, limit }.into()
     },
-    |r| {
-        let (fresh, limit) = (r.random_range(1..4), r.random_range(1..4));
-        DropSupersededJobs { fresh, limit }.into()
+    |r| match r.random_range(1..5) {
+        id @ 1..=2 => LockValuationJob { id }.into(),
+        other => DropSupersededJobs { fresh: other as u32 - 2, limit: 2 }.into(),
     },
-    |r| LockValuationJob { id: r.random_range(1..5) }.into(),
     |r| DeleteValuationJob { id: r.random_range(1..5) }.into(),
     |r| {
         let keys = some(r, keys()).into_iter().map(|key| JobKey { key, token: token(r) }).collect();
@@ -267,7 +272,7 @@ pub(super) fn prologue(rng: &mut Rng) -> Vec<AnyStatement> {
         |r| UpsertPortfolios { rows: portfolios(r) }.into(),
         |r| UpsertInstruments { rows: instruments(r) }.into(),
         |r| UpsertRates { rows: rate_rows(r) }.into(),
-        |r| UpsertLots { rows: lots(r) }.into(),
+        |r| UpsertLots { new: vec![], rows: lots(r) }.into(),
     ];
     let wanted: Vec<&Maker> = FIRST.iter().filter(|_| rng.random_bool(0.6)).collect();
     wanted.into_iter().map(|make| make(rng)).collect()
@@ -502,9 +507,15 @@ fn lots(rng: &mut Rng) -> Vec<LotRow> {
 }
 
 fn epochs(rng: &mut Rng) -> Vec<EpochRow> {
-    let keys = some(rng, keys()).into_iter();
-    keys.map(|key| EpochRow { key, epoch: Epoch(rng.random_range(1..=3)), from_date: day(rng) })
-        .collect()
+    let mut rows = Vec::new();
+    for key in some(rng, keys()) {
+        let mut newest = None;
+        for epoch in some(rng, vec![Epoch(1), Epoch(2)]) {
+            newest = Some(EpochRow { key: key.clone(), epoch, from_date: day(rng) });
+        }
+        rows.extend(newest);
+    }
+    rows
 }
 
 fn replay(rng: &mut Rng, key: Key) -> ReplayRow {

@@ -17,8 +17,10 @@ use crate::domain::time::Date;
 /// What a fold has changed in the lots since they were last taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LotChanges {
-    /// New or changed lots, in order of opening.
-    pub upserted: Vec<Lot>,
+    /// Lots of which the store has no row, in order of opening.
+    pub added: Vec<Lot>,
+    /// Lots whose row is out of date, in order of opening.
+    pub changed: Vec<Lot>,
     /// Opening places of lots that are consumed, in order.
     pub deleted: Vec<Place>,
 }
@@ -28,6 +30,8 @@ pub struct LotChanges {
 pub(super) struct Lots {
     open: VecDeque<OpenLot>,
     deleted: Vec<Place>,
+    /// Whether the stored ones have been read.
+    are_all: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -45,7 +49,12 @@ impl Lots {
         lots.sort_by(|a, b| a.opened.cmp(&b.opened));
         let open =
             lots.into_iter().map(|lot| OpenLot { lot, stored: true, changed: false }).collect();
-        Self { open, deleted: Vec::new() }
+        Self { open, deleted: Vec::new(), are_all: true }
+    }
+
+    /// Whatever is stored, only what is added from here on is known.
+    pub(super) fn unread() -> Self {
+        Self { open: VecDeque::new(), deleted: Vec::new(), are_all: false }
     }
 
     /// The lots, oldest first.
@@ -53,9 +62,10 @@ impl Lots {
         self.open.iter().map(|open| &open.lot)
     }
 
-    /// Units of all lots, where there are so few that adding them up at every step is cheap.
+    /// Units of all lots, where all are known and so few that adding them up at every step is
+    /// cheap.
     pub(super) fn quantity_if_few(&self) -> Option<Amount> {
-        (self.open.len() <= 16).then(|| self.iter().map(|lot| lot.quantity).sum())
+        (self.are_all && self.open.len() <= 16).then(|| self.iter().map(|lot| lot.quantity).sum())
     }
 
     /// Base and local cost of the oldest units.
@@ -124,11 +134,12 @@ impl Lots {
     pub(super) fn take_changes(&mut self) -> LotChanges {
         let run = self.open.iter().rev().take_while(|open| open.changed).count();
         let first_of_run = self.open.len() - run;
-        let mut upserted = Vec::with_capacity(run + 1);
+        let (mut added, mut changed) = (Vec::with_capacity(run), Vec::new());
         let mut take = |open: &mut OpenLot| {
+            let rows = if open.stored { &mut changed } else { &mut added };
+            rows.push(open.lot.clone());
             open.stored = true;
             open.changed = false;
-            upserted.push(open.lot.clone());
         };
         if first_of_run > 0
             && let Some(oldest) = self.open.front_mut()
@@ -137,7 +148,7 @@ impl Lots {
             take(oldest);
         }
         self.open.range_mut(first_of_run..).for_each(take);
-        LotChanges { upserted, deleted: std::mem::take(&mut self.deleted) }
+        LotChanges { added, changed, deleted: std::mem::take(&mut self.deleted) }
     }
 }
 

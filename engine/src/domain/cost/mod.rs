@@ -78,6 +78,23 @@ impl Fold {
         Self { method, position, lots: Lots::new(lots) }
     }
 
+    /// Continues from a stored position whose lots were not read, as [`Fold::needs_lots`] has said
+    /// that they need not be.
+    pub fn without_lots(method: Option<CostMethod>, position: Position) -> Self {
+        Self { method, position, lots: Lots::unread() }
+    }
+
+    /// Whether the open lots must be known in order to fold these: where units are taken from them,
+    /// and where one pool takes all that is added.
+    pub fn needs_lots<'a>(
+        method: Option<CostMethod>,
+        terms: impl IntoIterator<Item = &'a Terms>,
+    ) -> bool {
+        let takes =
+            |terms| matches!(Movement::of(terms), Movement::Consumed(_) | Movement::Taken(_));
+        method == Some(CostMethod::Avco) || terms.into_iter().any(takes)
+    }
+
     /// Folds a transaction with the rate that was looked up for it.
     ///
     /// The outcome keeps the rate also where the transaction is parked for another reason, so that

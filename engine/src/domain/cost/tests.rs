@@ -177,13 +177,14 @@ fn a_lot_that_comes_and_goes_between_two_takings_is_no_change() {
         applied(&mut fold, &sell(2, "2"));
         assert_eq!(fold.take_lot_changes(), LotChanges::default());
         applied(&mut fold, &buy(3));
-        assert_eq!(fold.take_lot_changes().upserted.len(), 1);
+        assert_eq!(fold.take_lot_changes().added.len(), 1);
         assert_eq!(fold.take_lot_changes(), LotChanges::default());
         applied(&mut fold, &sell(4, "2"));
         applied(&mut fold, &buy(5));
         let changes = fold.take_lot_changes();
         let deleted = usize::from(method == CostMethod::Fifo);
-        assert_eq!((changes.upserted.len(), changes.deleted.len()), (1, deleted));
+        let written = changes.added.len() + changes.changed.len();
+        assert_eq!((written, changes.deleted.len()), (1, deleted));
     }
 }
 
@@ -237,8 +238,11 @@ fn store(rows: &mut BTreeMap<Place, Lot>, changes: LotChanges) {
     for opened in changes.deleted {
         assert!(rows.remove(&opened).is_some(), "only stored lots are deleted");
     }
-    for lot in changes.upserted {
-        rows.insert(lot.opened.clone(), lot);
+    for lot in changes.added {
+        assert!(rows.insert(lot.opened.clone(), lot).is_none(), "an added lot has no row");
+    }
+    for lot in changes.changed {
+        assert!(rows.insert(lot.opened.clone(), lot).is_some(), "a changed lot has a row");
     }
 }
 
@@ -247,6 +251,28 @@ fn rows(fold: &Fold) -> Vec<Lot> {
 }
 
 proptest! {
+    #[test]
+    fn what_needs_no_lots_is_folded_alike_without_them(
+        steps in any_timeline(),
+        method in prop::sample::select(CostMethod::ALL),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (before, after) = steps.split_at(cut.index(steps.len()));
+        let mut whole = empty(method);
+        for (terms, fx) in before {
+            whole.apply(&place(terms), terms, *fx);
+        }
+        whole.take_lot_changes();
+        let added = after.iter().take_while(|(terms, _)| !Fold::needs_lots(Some(method), [terms]));
+        let mut without = Fold::without_lots(Some(method), whole.position());
+        for (terms, fx) in added {
+            let outcome = whole.apply(&place(terms), terms, *fx);
+            prop_assert_eq!(without.apply(&place(terms), terms, *fx), outcome);
+            prop_assert_eq!(without.position(), whole.position());
+        }
+        prop_assert_eq!(without.take_lot_changes(), whole.take_lot_changes());
+    }
+
     #[test]
     fn a_fold_resumes_from_any_prefix(
         steps in any_timeline(),

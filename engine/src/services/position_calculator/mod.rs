@@ -148,13 +148,23 @@ async fn read<P: Ports>(
     let stored = session.run(ReadTransactions { ids: ids.into_iter().collect() }).await?;
     let entries = session.run(ReadTimelineEntries { ids: pairs.collect() }).await?;
     let replays = session.run(ReadReplays { keys: keys.clone() }).await?;
-    let tails = session.run(ReadTimelineTails { keys: keys.clone() }).await?;
-    let lots = session.run(ReadLots { keys }).await?;
-
+    let tails = session.run(ReadTimelineTails { keys }).await?;
     let mut arrivals: BTreeMap<Key, Vec<TransactionRow>> = BTreeMap::new();
     for row in stored {
         arrivals.entry(row.transaction.key.clone()).or_default().push(row);
     }
+    // Most only add lots, and a key may have very many.
+    let needs_lots = |state: &&KeyState| {
+        let arriving = arrivals.get(&state.key).into_iter().flatten();
+        let method = state.fold_terms.as_ref().map(|terms| terms.method);
+        Fold::needs_lots(method, arriving.map(|row| &row.transaction.terms))
+    };
+    let with_lots: BTreeSet<Key> =
+        states.iter().filter(needs_lots).map(|state| state.key.clone()).collect();
+    let lots = match with_lots.is_empty() {
+        true => Vec::new(),
+        false => session.run(ReadLots { keys: with_lots.iter().cloned().collect() }).await?,
+    };
     let mut replays: BTreeMap<Key, ReplayRow> =
         replays.into_iter().map(|row| (row.key.clone(), row)).collect();
     let mut tails: BTreeMap<Key, Place> = tails.into_iter().collect();
@@ -170,7 +180,13 @@ async fn read<P: Ports>(
             Work {
                 tail: tails.remove(key),
                 replay: replays.remove(key),
-                fold: Fold::new(method, state.position, open_lots.remove(key).unwrap_or_default()),
+                fold: match with_lots.contains(key) {
+                    true => {
+                        let lots = open_lots.remove(key).unwrap_or_default();
+                        Fold::new(method, state.position, lots)
+                    }
+                    false => Fold::without_lots(method, state.position),
+                },
                 arrivals: arrivals.remove(key).unwrap_or_default(),
                 before: state.clone(),
                 touched: false,

@@ -61,18 +61,19 @@ async fn write_lots<P: Ports>(
     session: &mut Session<'_, P>,
     works: &mut [Work],
 ) -> Result<(), ServiceError> {
-    let (mut deleted, mut rows) = (Vec::new(), Vec::new());
+    let (mut deleted, mut new, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     for work in works.iter_mut().filter(|work| work.replay.is_none()) {
         let key = &work.state.key;
         let changes = work.fold.take_lot_changes();
         deleted.extend(changes.deleted.into_iter().map(|opened| (key.clone(), opened)));
-        rows.extend(changes.upserted.into_iter().map(|lot| LotRow { key: key.clone(), lot }));
+        new.extend(changes.added.into_iter().map(|lot| LotRow { key: key.clone(), lot }));
+        rows.extend(changes.changed.into_iter().map(|lot| LotRow { key: key.clone(), lot }));
     }
     if !deleted.is_empty() {
         session.run(DeleteLots { lots: deleted }).await?;
     }
-    if !rows.is_empty() {
-        session.run(UpsertLots { rows }).await?;
+    if !new.is_empty() || !rows.is_empty() {
+        session.run(UpsertLots { new, rows }).await?;
     }
     Ok(())
 }

@@ -186,7 +186,8 @@ fn the_engine_folds_and_values_as_the_model_does() {
             assert!(same, "seed {seed}: {terms:?}\nmodel {row:?}\nengine {outcome:?}");
             let changes = fold.take_lot_changes();
             changes.deleted.iter().for_each(|place| drop(lots.remove(place)));
-            lots.extend(changes.upserted.into_iter().map(|lot| (lot.opened.clone(), lot)));
+            let written = changes.added.into_iter().chain(changes.changed);
+            lots.extend(written.map(|lot| (lot.opened.clone(), lot)));
         }
         let same_lots = model.lots.len() == lots.len()
             && model.lots.iter().zip(lots.values()).all(|(ours, theirs)| {

@@ -80,7 +80,8 @@ impl Run for ReadOutbox {
 
 impl Run for DeleteOutbox {
     async fn run(self, session: &mut Session) -> Result<(), StoreError> {
-        let rows = any::<OutboxRow>(session, self.ids);
+        let mut rows = any::<OutboxRow>(session, self.ids);
+        rows.retain(|event| event.row.lane == self.lane);
         session.delete(rows, |_| true).await
     }
 }

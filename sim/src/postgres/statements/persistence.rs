@@ -78,8 +78,12 @@ impl Run for UpdateTransactions {
 
 impl Run for InsertKeys {
     async fn run(self, session: &mut Session) -> Result<(), StoreError> {
-        let latest = session.read(latest_business_date);
-        for (key, date) in self.keys {
+        let (latest, new) = session.read(|view| {
+            let mut new = self.keys;
+            new.retain(|(key, _)| view.get::<KeyState>(key).is_none());
+            (latest_business_date(view), new)
+        });
+        for (key, date) in new {
             let before: Date = date.previous();
             let row = KeyState {
                 key,

@@ -258,6 +258,9 @@ impl Run for ResetLots {
 
 impl Run for UpsertLots {
     async fn run(self, session: &mut Session) -> Result<(), StoreError> {
+        for row in self.new {
+            session.insert(row).await?;
+        }
         for row in self.rows {
             session.upsert(row, |_, new: &LotRow| Some(new.clone())).await?;
         }

@@ -14,8 +14,8 @@ use backdate_engine::ports::store::rows::{
 };
 use backdate_engine::ports::store::statements::{
     ClaimValuationJobs, CopySnapshots, DatedPosition, DeleteSnapshots, DeleteValuationJob,
-    DropSupersededJobs, FindDueKeys, InsertValuationJobs, LockValuationJob, PostponeValuationJob, Progress,
-    ProgressQuery, ReadBusinessDates, ReadPositions, ReadPrices, ReadProgress, ReadRates,
+    DropSupersededJobs, FindDueKeys, InsertValuationJobs, LockValuationJob, PostponeValuationJob,
+    Progress, ProgressQuery, ReadBusinessDates, ReadPositions, ReadPrices, ReadProgress, ReadRates,
 };
 use smol_str::SmolStr;
 
@@ -242,8 +242,7 @@ impl Run for DropSupersededJobs {
         let (fresh, limit) = (self.fresh.max(1) as usize, self.limit as usize);
         let superseded = session.read(|view| {
             let (free, _) = claimable(view, now, false);
-            let is_fresh =
-                |job: &&Version<ValuationJobRow>| !is_superseded(view, &job.row);
+            let is_fresh = |job: &&Version<ValuationJobRow>| !is_superseded(view, &job.row);
             let last = free.iter().take(fresh + limit).filter(is_fresh).nth(fresh - 1);
             let last = last.map_or(u64::MAX, |job| job.row.id);
             let before = free.iter().filter(|job| job.row.id < last && !is_fresh(job));

@@ -246,7 +246,7 @@ fn lanes_are_served_in_turn_and_by_one_dispatcher_at_a_time() {
         b.abort();
         assert_eq!(bench.run(TakeOutboxLane {}).await, Some(3), "it has waited longest");
         assert_eq!(bench.run(TakeOutboxLane {}).await, Some(1));
-        bench.run(DeleteOutbox { ids: vec![1, 3] }).await;
+        bench.run(DeleteOutbox { lane: 3, ids: vec![1, 2, 3] }).await;
         assert_eq!(bench.run(TakeOutboxLane {}).await, Some(1), "lane 3 is empty");
     });
 }

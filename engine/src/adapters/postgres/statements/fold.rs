@@ -189,24 +189,44 @@ impl Run for ResetLots {
     }
 }
 
-impl Run for UpsertLots {
-    async fn run(self, connection: &mut PgConnection) -> Result<(), Error> {
-        let text = concat!(
+macro_rules! insert_lots {
+    ($rest:literal) => {
+        concat!(
             "INSERT INTO position_lots (",
             lot_columns!(),
-            ") SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
-            ON CONFLICT (portfolio_id, security_id, transaction_date, place_rank, transaction_id)
+            ") SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)",
+            $rest
+        )
+    };
+}
+
+fn bind_lots(text: &'static str, rows: &[LotRow]) -> super::Call {
+    sql(text)
+        .keys(rows, |row: &LotRow| &row.key)
+        .places(rows, |row| &row.lot.opened)
+        .each(rows, |row| row.lot.quantity)
+        .each(rows, |row| row.lot.cost)
+        .each(rows, |row| row.lot.cost_local)
+}
+
+impl Run for UpsertLots {
+    const STEPS: u32 = 2;
+
+    async fn run(self, connection: &mut PgConnection) -> Result<(), Error> {
+        if self.new.len() >= MANY {
+            copy(connection, &self.new).await?;
+        } else if !self.new.is_empty() {
+            done(bind_lots(insert_lots!(""), &self.new), connection).await?;
+        }
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let text = insert_lots!(
+            " ON CONFLICT (portfolio_id, security_id, transaction_date, place_rank, transaction_id)
             DO UPDATE SET quantity = excluded.quantity, cost = excluded.cost,
                 cost_local = excluded.cost_local"
         );
-        let rows = &self.rows;
-        let call = sql(text)
-            .keys(rows, |row: &LotRow| &row.key)
-            .places(rows, |row| &row.lot.opened)
-            .each(rows, |row| row.lot.quantity)
-            .each(rows, |row| row.lot.cost)
-            .each(rows, |row| row.lot.cost_local);
-        done(call, connection).await
+        done(bind_lots(text, &self.rows), connection).await
     }
 }
 

@@ -98,6 +98,8 @@ impl Run for InsertKeys {
                     SELECT max(business_date) FROM business_dates WHERE calendar_code = 'GLOBAL'
                 )), 'CURRENT', 0, 0, 0, 0, 0, now()
             FROM unnest($1, $2, $3) r(portfolio_id, security_id, date)
+            WHERE NOT EXISTS (SELECT FROM position_state ps
+                WHERE ps.portfolio_id = r.portfolio_id AND ps.security_id = r.security_id OFFSET 0)
             ON CONFLICT DO NOTHING";
         let call = sql(text).keys(&self.keys, |row| &row.0).each(&self.keys, |row| row.1);
         done(call, connection).await

@@ -132,14 +132,15 @@ impl Run for ReadProgress {
                     WHERE t.portfolio_id = q.portfolio AND t.security_id = q.security AND t.applied
                     ORDER BY t.transaction_date, t.place_rank, t.transaction_id LIMIT 1),
                 q.latest,
-                (SELECT array_agg(s.date ORDER BY s.date) FROM daily_position_snapshots s
+                ARRAY(SELECT s.date FROM daily_position_snapshots s
                     WHERE s.portfolio_id = q.portfolio AND s.security_id = q.security
                         AND s.date > q.watermark AND s.date <= q.latest
-                        AND s.epoch = q.epoch AND s.revision = q.revision),
-                CASE WHEN q.number = 1 THEN (
-                    SELECT array_agg(b.business_date ORDER BY b.business_date)
+                        AND s.epoch = q.epoch AND s.revision = q.revision ORDER BY s.date),
+                CASE WHEN q.number = 1 THEN ARRAY(
+                    SELECT b.business_date
                     FROM business_dates b WHERE b.calendar_code = 'GLOBAL'
-                        AND b.business_date > (SELECT min(q.watermark) FROM q)) END
+                        AND b.business_date > (SELECT min(q.watermark) FROM q)
+                    ORDER BY b.business_date) END
             FROM q ORDER BY q.number";
         let keys = &self.keys;
         let call = sql(text)
@@ -172,7 +173,7 @@ fn facts(row: &PgRow) -> Result<Facts, Error> {
         job_open: row.try_get(1)?,
         first_applied: first_applied.map(|at| at.date()),
         latest: row.try_get(3)?,
-        snapshots: row.try_get::<Option<Vec<Date>>, _>(4)?.unwrap_or_default(),
+        snapshots: row.try_get(4)?,
         dates: row.try_get(5)?,
     })
 }

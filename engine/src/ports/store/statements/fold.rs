@@ -124,9 +124,12 @@ statements! {
         keys: Vec<Key>,
     } -> ();
 
-    /// `INSERT INTO position_lots .. ON CONFLICT (key, opened) DO UPDATE SET ..`
+    /// `COPY position_lots FROM STDIN BINARY` of those that are new, `INSERT INTO position_lots ..
+    /// ON CONFLICT (key, opened) DO UPDATE SET ..` of the others.
     UpsertLots {
-        /// Rows in (key, opened) order.
+        /// Rows that are not there, in (key, opened) order.
+        new: Vec<LotRow>,
+        /// Rows that may be there, in (key, opened) order.
         rows: Vec<LotRow>,
     } -> ();
 

@@ -16,8 +16,10 @@ statements! {
         limit: u32,
     } -> Vec<OutboxRow>;
 
-    /// `DELETE FROM outbox_events WHERE id = ANY($ids)`
+    /// `DELETE FROM outbox_events WHERE lane = $lane AND id = ANY($ids)`
     DeleteOutbox {
+        /// The locked lane.
+        lane: u32,
         /// What was published.
         ids: Vec<u64>,
     } -> ();

@@ -32,8 +32,9 @@ statements! {
     } -> ();
 
     /// `INSERT INTO position_state SELECT key, .. LEAST(date - 1, (SELECT max(business_date) FROM
-    /// business_dates WHERE calendar_code = 'GLOBAL')) .. FROM unnest($keys) ORDER BY key ON
-    /// CONFLICT DO NOTHING`: epoch 0, revision 0, served epoch 0, input_version 0, CURRENT, nothing
+    /// business_dates WHERE calendar_code = 'GLOBAL')) .. FROM unnest($keys) WHERE NOT EXISTS (the
+    /// key) ORDER BY key ON CONFLICT DO NOTHING`, so that nobody waits for whoever is changing a
+    /// key that is there: epoch 0, revision 0, served epoch 0, input_version 0, CURRENT, nothing
     /// valued, position zero, no fold terms. (`LEAST` ignores a null.)
     InsertKeys {
         /// Key and date of its first stored transaction, in key order.
