@@ -39,8 +39,11 @@ for component in fmt clippy; do
     fi
 done
 
-# Where nothing has been built in small pieces, nothing will be built again in small pieces either.
-[[ -d target/debug/incremental ]] || export CARGO_INCREMENTAL=0
+# Where nothing has been built in small pieces, nothing will be built again in small pieces either;
+# and who has not built anything does not want to debug it.
+if [[ ! -d target/debug/incremental ]]; then
+    export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=false CARGO_PROFILE_RELEASE_DEBUG=false
+fi
 
 output=$(mktemp -d)
 ulimit -c unlimited 2>/dev/null
@@ -172,7 +175,7 @@ if ! bash tests/services/install.sh; then
 fi
 # What is written in C is built for both profiles; where there is a ccache, once.
 if [[ -d /usr/lib/ccache ]]; then
-    export CCACHE_DIR=$PWD/target/ccache
+    export CCACHE_DIR=$PWD/target/ccache CCACHE_NOHASHDIR=1
     PATH=/usr/lib/ccache:$PATH
 fi
 
