@@ -58,6 +58,14 @@ scenarios! {
         seeing ["/counters/dates_revalued": 4_200..=u64::MAX];
     thundering_herd: "load/thundering_herd.toml" / "12", Shared,
         ["workload.portfolios.count=60", "workload.live.rate_per_second=5"];
+    // A dozen transactions of each key in three seconds: history is rebuilt again and again.
+    bulk_backfill: "load/bulk_backfill.toml" / "12", Shared,
+        ["workload.portfolios.count=20", "workload.data.business_days=20"],
+        seeing ["/counters/epochs": 20..=u64::MAX];
+    late_fx_feed: "load/late_fx_feed.toml" / "4", Shared,
+        ["workload.portfolios.count=30", "workload.live.rate_per_second=5"];
+    hot_key: "load/hot_key.toml" / "4", Shared,
+        ["workload.portfolios.count=10", "workload.live.rate_per_second=10"];
     new_day_slow_valuer: "consistency/new_day_slow_valuer.toml" / "4", Shared, [];
     price_races_valuation: "consistency/price_races_valuation.toml" / "2", Shared, [];
     late_instrument: "consistency/late_instrument.toml" / "2", Shared, [];

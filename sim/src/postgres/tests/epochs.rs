@@ -17,7 +17,8 @@ type Cuts = BTreeMap<u32, i32>;
 
 /// Whether a row of an epoch dated that day is valid for a version, by the words of the contract.
 fn is_valid(cuts: &Cuts, row: u32, day: i32, version: u32) -> bool {
-    row <= version && cuts.range(row + 1..=version).all(|(_, from)| day < *from)
+    let mut later = cuts.range(row..=version.max(row)).filter(|(epoch, _)| **epoch > row);
+    row <= version && later.all(|(_, from)| day < *from)
 }
 
 fn kept(bench: &Bench, k: &Key) -> Cuts {

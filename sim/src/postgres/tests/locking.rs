@@ -7,8 +7,8 @@ use backdate_engine::domain::ids::{Key, Revision};
 use backdate_engine::ports::store::StoreError;
 use backdate_engine::ports::store::rows::{KeyState, PriceRow, TransactionRow};
 use backdate_engine::ports::store::statements::{
-    InsertKeys, InsertTransactions, LockKeys, LockPrices, ReadTransactions, UpdateKeys,
-    UpsertPrices,
+    InsertKeys, InsertTransactions, LockKeys, LockPrices, LockTransactions, ReadTransactions,
+    UpdateKeys, UpdateTransactions, UpsertPrices,
 };
 use backdate_reports::recording::SimTime;
 
@@ -256,18 +256,33 @@ fn an_upsert_waits_and_then_merges_with_the_newest_version() {
 #[test]
 fn do_nothing_waits_for_an_updater_and_not_for_a_locker() {
     simulate(|bench| async move {
-        let k = key("P", "S");
-        bench.add_keys(&[&k]).await;
-        let insert = InsertKeys { keys: vec![(k.clone(), date(1))] };
+        let insert = InsertTransactions { rows: vec![transaction("T", &key("P", "S"), 1, "EUR")] };
+        bench.run(insert.clone()).await;
         let (mut a, mut b) = (bench.session("a"), bench.session("b"));
-        let states = run(&mut a, lock_keys(&[&k])).await.expect("free");
+        let lock = LockTransactions { ids: vec!["T".into()] };
+        let rows = run(&mut a, lock).await.expect("free");
         run(&mut b, insert.clone()).await.expect("a mere lock is not in the way");
         b.commit();
-        run(&mut a, UpdateKeys { rows: states }).await.expect("held");
+        run(&mut a, UpdateTransactions { rows }).await.expect("held");
         let mut second = Box::pin(run(&mut b, insert));
         assert!(waits(&mut second).await);
         a.commit();
-        second.await.expect("the key is there");
+        second.await.expect("the transaction is there");
+    });
+}
+
+#[test]
+fn an_insert_of_a_key_that_is_there_waits_for_nobody() {
+    simulate(|bench| async move {
+        let k = key("P", "S");
+        bench.add_keys(&[&k]).await;
+        let (mut a, mut b) = (bench.session("a"), bench.session("b"));
+        let rows = run(&mut a, lock_keys(&[&k])).await.expect("free");
+        run(&mut a, UpdateKeys { rows }).await.expect("held");
+        let mut insert = Box::pin(run(&mut b, InsertKeys { keys: vec![(k.clone(), date(1))] }));
+        assert!(!waits(&mut insert).await);
+        drop(insert);
+        b.commit();
     });
 }
 
