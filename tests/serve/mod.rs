@@ -102,7 +102,7 @@ fn one_process_takes_inputs_to_positions_and_stops_cleanly() {
         Some(0.0) => Ok(()),
         other => Err(format!("{other:?}")),
     });
-    assert_eq!(members(&place), 4);
+    assert_eq!(members(&place), GROUPS.len());
     stop(&mut serving);
     assert_eq!(members(&place), 0, "it has left its groups");
     let lines = serving.log_lines();

@@ -111,7 +111,7 @@ fn what_migrate_makes_is_waited_for() {
 
     // The same tables under an older version: no session may write to them.
     let version = "UPDATE _sqlx_migrations SET version = -version RETURNING version::text";
-    assert_eq!(place.lines(version), ["-1"]);
+    assert!(place.lines(version).iter().all(|version| version.starts_with('-')));
     let end = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity";
     let ended = place.lines(&format!("{end} WHERE application_name LIKE '%:{}'", serving.id()));
     assert!(!ended.is_empty(), "the instances have sessions");
@@ -121,7 +121,7 @@ fn what_migrate_makes_is_waited_for() {
     until_logged(&serving, &["An attempt failed", "is at version -1"]);
     assert_eq!((tables(&place), committed(&place)), (before, done), "nothing is written");
     assert_eq!(done_and_stored(&place), (BEFORE as u64, BEFORE as u64));
-    assert_eq!(place.lines(version), ["1"]);
+    assert!(!place.lines(version).iter().any(|version| version.starts_with('-')));
     healed(&place, serving);
 }
 
