@@ -31,6 +31,8 @@ pub(super) async fn contained(process: Process, code: impl Future<Output = ()>) 
     HOOK.call_once(listen);
     let mut code = std::pin::pin!(code);
     poll_fn(|context| {
+        // Of a panic that the code has caught itself.
+        PLACE.set(None);
         LISTENS.set(true);
         let polled = panic::catch_unwind(AssertUnwindSafe(|| code.as_mut().poll(context)));
         LISTENS.set(false);

@@ -111,7 +111,9 @@ fn what_migrate_makes_is_waited_for() {
 
     // The same tables under an older version: no session may write to them.
     let version = "UPDATE _sqlx_migrations SET version = -version RETURNING version::text";
-    assert!(place.lines(version).iter().all(|version| version.starts_with('-')));
+    let older = place.lines(version);
+    assert_eq!(older.first().map(String::as_str), Some("-1"), "{older:?}");
+    assert!(older.iter().all(|version| version.starts_with('-')), "{older:?}");
     let end = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity";
     let ended = place.lines(&format!("{end} WHERE application_name LIKE '%:{}'", serving.id()));
     assert!(!ended.is_empty(), "the instances have sessions");
@@ -121,7 +123,8 @@ fn what_migrate_makes_is_waited_for() {
     until_logged(&serving, &["An attempt failed", "is at version -1"]);
     assert_eq!((tables(&place), committed(&place)), (before, done), "nothing is written");
     assert_eq!(done_and_stored(&place), (BEFORE as u64, BEFORE as u64));
-    assert!(!place.lines(version).iter().any(|version| version.starts_with('-')));
+    let again: Vec<String> = older.iter().map(|version| version[1..].to_owned()).collect();
+    assert_eq!(place.lines(version), again);
     healed(&place, serving);
 }
 

@@ -27,6 +27,9 @@ const ROW_MAX: usize = 64 * 1024;
 /// Code of a row that is longer.
 const ROW_TOO_LARGE: &str = "ROW_TOO_LARGE";
 
+/// Bytes of the names of a table's columns, at most.
+const HEADER_MAX: usize = 4 * 1024;
+
 /// What was taken.
 #[derive(Serialize)]
 struct Taken<'a> {
@@ -109,6 +112,10 @@ fn csv_rows(body: &[u8]) -> Result<Vec<String>, Problem> {
     let malformed = |_| Problem::MalformedBody("must be CSV in UTF-8 with a header");
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(body);
     let header = reader.headers().map_err(malformed)?;
+    // Each row repeats the names, so that a long one would be multiplied by the number of rows.
+    if header.as_slice().len() > HEADER_MAX {
+        return Err(Problem::MalformedBody("has a header of more than 4 KiB"));
+    }
     let header: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
     let mut rows = Vec::new();
     for row in reader.records() {
@@ -151,6 +158,7 @@ fn a_table_says_what_the_objects_say() {
     let price = intake::market_price(rows[0].as_bytes()).expect("a price");
     assert_eq!((price.source_version, price.content.price.to_string()), (7, "1.1".to_owned()));
     assert!(csv_rows(b"a\n1,2\n").is_err() && csv_rows(b"a\n\xff\n").is_err());
+    assert!(csv_rows(&[&[b'a'; HEADER_MAX + 1][..], b"\n1\n"].concat()).is_err());
 }
 
 #[test]

@@ -21,7 +21,7 @@ COMMENT ON COLUMN cashflows.transaction_date IS
     'Its UTC date is the cashflow_date; with place_rank and transaction_id the place in the timeline.';
 COMMENT ON COLUMN cashflows.amount IS 'Net of or with the fee: calculation_type NET.';
 
--- Time series.
+-- Time series. Nothing writes these tables yet.
 
 -- A row stands for the row of daily_position_snapshots with the same key, date and epoch.
 CREATE TABLE position_timeseries (
