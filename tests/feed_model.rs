@@ -107,6 +107,8 @@ fn tables_of(model: &Model, tables: &Tables) -> Vec<(&'static str, Cells)> {
         ("position_history", position_history(tables)),
         ("daily_position_snapshots", snapshots(tables)),
         ("cashflows", cashflows(tables)),
+        ("position_timeseries", position_series(tables)),
+        ("portfolio_timeseries", portfolio_series(tables)),
         ("parked", parked(tables)),
         ("dead_letters", dead_letters(tables)),
     ]
@@ -115,8 +117,8 @@ fn tables_of(model: &Model, tables: &Tables) -> Vec<(&'static str, Cells)> {
 /// Number of key columns of a table.
 fn key_columns(table: &str) -> usize {
     match table {
-        "position_state" => 2,
-        "position_history" | "daily_position_snapshots" => 3,
+        "position_state" | "portfolio_timeseries" => 2,
+        "position_history" | "daily_position_snapshots" | "position_timeseries" => 3,
         "dead_letters" => 4,
         _ => 1,
     }
@@ -226,6 +228,38 @@ fn cashflows(tables: &Tables) -> Cells {
         (place.transaction_id.to_string(), expected)
     });
     flows.collect()
+}
+
+fn position_series(tables: &Tables) -> Cells {
+    let rows = tables.position_series.iter().map(|((key, date), series)| {
+        let expected = row([
+            ("bod_market_value", series.bod_market_value.to_string()),
+            ("bod_cashflow_position", series.bod_cashflow_position.to_string()),
+            ("eod_cashflow_position", series.eod_cashflow_position.to_string()),
+            ("bod_cashflow_portfolio", series.bod_cashflow_portfolio.to_string()),
+            ("eod_cashflow_portfolio", series.eod_cashflow_portfolio.to_string()),
+            ("eod_market_value", series.eod_market_value.to_string()),
+            ("fees", series.fees.to_string()),
+            ("quantity", series.quantity.to_string()),
+            ("cost", cell(series.cost)),
+        ]);
+        (format!("{}|{}|{date}", key.portfolio_id, key.security_id), expected)
+    });
+    rows.collect()
+}
+
+fn portfolio_series(tables: &Tables) -> Cells {
+    let rows = tables.portfolio_series.iter().map(|((id, date), series)| {
+        let expected = row([
+            ("bod_market_value", series.bod_market_value.to_string()),
+            ("bod_cashflow", series.bod_cashflow.to_string()),
+            ("eod_cashflow", series.eod_cashflow.to_string()),
+            ("eod_market_value", series.eod_market_value.to_string()),
+            ("fees", series.fees.to_string()),
+        ]);
+        (format!("{id}|{date}"), expected)
+    });
+    rows.collect()
 }
 
 fn parked(tables: &Tables) -> Cells {

@@ -105,12 +105,14 @@ scenarios! {
 }
 
 /// Tables that no scenario leaves empty.
-const FULL: [&str; 5] = [
+const FULL: [&str; 7] = [
     "position_state.csv",
     "transactions.csv",
     "position_history.csv",
     "daily_position_snapshots.csv",
     "cashflows.csv",
+    "position_timeseries.csv",
+    "portfolio_timeseries.csv",
 ];
 
 fn folder() -> PathBuf {

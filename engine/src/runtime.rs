@@ -14,7 +14,7 @@ use crate::services::instance::Instance;
 use crate::services::{
     cashflow_calculator, outbox_dispatcher, persistence, position_calculator,
     position_valuation_calculator, price_watcher, query_api, replayer, reprocessing_worker,
-    valuation_scheduler,
+    timeseries_generator, valuation_scheduler,
 };
 
 named!(
@@ -34,6 +34,8 @@ named!(
         PositionValuationCalculator = "position-valuation-calculator",
         /// Cash flows.
         CashflowCalculator = "cashflow-calculator",
+        /// Series of positions and portfolios.
+        TimeseriesGenerator = "timeseries-generator",
         /// The outbox to the log.
         OutboxDispatcher = "outbox-dispatcher",
         /// What is asked from outside.
@@ -176,6 +178,9 @@ pub async fn run<P: Ports>(kind: ProcessKind, ports: P, knobs: Knobs) {
         }
         ProcessKind::CashflowCalculator => {
             cashflow_calculator::run(instance(cashflow_calculator::PROCESS)).await;
+        }
+        ProcessKind::TimeseriesGenerator => {
+            timeseries_generator::run(instance(timeseries_generator::PROCESS)).await;
         }
         ProcessKind::OutboxDispatcher => {
             outbox_dispatcher::run(instance(outbox_dispatcher::PROCESS)).await;

@@ -79,6 +79,7 @@ pub const QUEUES: &[&str] = &[
     "lag_position_calculator",
     "lag_position_valuation_calculator",
     "lag_price_watcher",
+    "lag_timeseries_generator",
     "outbox",
     "replays",
     "reprocessing_jobs",

@@ -19,8 +19,8 @@ use backdate_engine::ports::log::{Position, Record, Topic};
 use backdate_engine::ports::store::StoreError;
 use backdate_engine::ports::store::rows::{
     CashflowRow, EpochRow, HistoryRow, InstrumentRow, KeyState, LotRow, OutboxRow, PortfolioRow,
-    PriceRow, RateRow, ReplayRow, ReprocessingJobRow, SnapshotRow, TimelineRow, TransactionRow,
-    TriggerRow, ValuationJobRow,
+    PortfolioSeriesRow, PositionSeriesRow, PriceRow, RateRow, ReplayRow, ReprocessingJobRow,
+    SnapshotRow, TimelineRow, TransactionRow, TriggerRow, ValuationJobRow,
 };
 use backdate_engine::ports::store::statements::PositionRead;
 use serde::{Deserialize, Serialize};
@@ -238,4 +238,8 @@ pub enum Row {
     Outbox(Rc<OutboxRow>),
     /// `cashflows`
     Cashflow(Rc<CashflowRow>),
+    /// `position_timeseries`
+    PositionSeries(Rc<PositionSeriesRow>),
+    /// `portfolio_timeseries`
+    PortfolioSeries(Rc<PortfolioSeriesRow>),
 }

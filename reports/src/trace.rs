@@ -73,6 +73,8 @@ fn concerns(topic: Topic, value: &[u8], key: &Key) -> bool {
         Topic::RawTransactionsCompleted => {
             messages::read_transaction_completed(value).is_ok_and(|news| news.key == *key)
         }
+        Topic::PortfolioAggregationRequired => messages::read_aggregation_required(value)
+            .is_ok_and(|news| news.portfolio_id == key.portfolio_id),
         Topic::ValuationRequired => messages::read_valuation_required(value)
             .is_ok_and(|job| job.keys.iter().any(|(of, _)| of == key)),
         Topic::FxRatePersisted | Topic::DeadLetters => false,
@@ -161,11 +163,6 @@ fn row_text(row: &Row, key: &Key) -> Option<String> {
             format!("replay epoch {} from {} at {cursor}", row.epoch.0, row.from_date)
         }
         Row::Snapshot(row) if mine(&row.key) => format!("snapshot {} {}", row.date, snapshot(row)),
-        Row::Cashflow(row) if mine(&row.key) => {
-            let (id, flow) = (&row.place.transaction_id, &row.cashflow);
-            let (amount, currency) = (flow.amount, &flow.currency);
-            format!("cash flow {id} epoch {} {amount} {currency}", row.epoch.0)
-        }
         Row::ValuationJob(row) => {
             let of = row.keys.iter().find(|of| of.key == *key)?;
             let dates = format!("{}..{}", row.date_from, row.date_to);
@@ -188,6 +185,27 @@ fn row_text(row: &Row, key: &Key) -> Option<String> {
         Row::Portfolio(row) if row.portfolio.portfolio_id == key.portfolio_id => {
             let (base, method) = (&row.portfolio.base_currency, row.portfolio.cost_basis_method);
             format!("portfolio {} {base} {method}", row.portfolio.portfolio_id)
+        }
+        _ => return derived_text(row, key),
+    })
+}
+
+/// What follows from history and snapshots.
+fn derived_text(row: &Row, key: &Key) -> Option<String> {
+    Some(match row {
+        Row::Cashflow(row) if row.key == *key => {
+            let (id, flow) = (&row.place.transaction_id, &row.cashflow);
+            let (amount, currency) = (flow.amount, &flow.currency);
+            format!("cash flow {id} epoch {} {amount} {currency}", row.epoch.0)
+        }
+        Row::PositionSeries(row) if row.key == *key => {
+            let (date, epoch, series) = (row.date, row.epoch.0, &row.series);
+            let (bod, eod) = (series.bod_market_value, series.eod_market_value);
+            format!("series {date} epoch {epoch} from {bod} to {eod}")
+        }
+        Row::PortfolioSeries(row) if row.portfolio_id == key.portfolio_id => {
+            let (bod, eod) = (row.series.bod_market_value, row.series.eod_market_value);
+            format!("portfolio series {} from {bod} to {eod}", row.date)
         }
         _ => return None,
     })

@@ -7,10 +7,12 @@ use backdate_engine::domain::records::{
     TransactionType, ValuationStatus,
 };
 use backdate_engine::domain::records::{Cashflow, Classification, Timing};
+use backdate_engine::domain::records::{PortfolioSeries, PositionSeries};
 use backdate_engine::domain::time::Date;
 use backdate_engine::ports::log::Topic;
 use backdate_engine::ports::store::rows::{
-    CashflowRow, HistoryRow, JobKey, OutboxRow, PriceRow, SnapshotRow, TransactionRow,
+    CashflowRow, HistoryRow, JobKey, OutboxRow, PortfolioSeriesRow, PositionSeriesRow, PriceRow,
+    SnapshotRow, TransactionRow,
 };
 use backdate_engine::ports::store::statements::{LockKeys, NewValuationJob};
 use smol_str::SmolStr;
@@ -111,6 +113,36 @@ pub(crate) fn snapshot(key: &Key, day: i32, epoch: u32, revision: u64) -> Snapsh
         values: None,
         valuation_status: ValuationStatus::Unvalued,
     }
+}
+
+/// A row that is worth one more than its day.
+pub(crate) fn position_series(
+    key: &Key,
+    date: Date,
+    epoch: Epoch,
+    revision: Revision,
+) -> PositionSeriesRow {
+    let value = Amount::from_units(i64::from(date.days() - 19_999));
+    PositionSeriesRow {
+        key: key.clone(),
+        date,
+        epoch,
+        revision,
+        currency: Currency::eur(),
+        market_value: value,
+        series: PositionSeries {
+            eod_market_value: value,
+            bod_cashflow_portfolio: Amount::ONE,
+            fees: Amount::from_raw(1),
+            ..PositionSeries::default()
+        },
+    }
+}
+
+pub(crate) fn portfolio_series(id: &str, date: Date, units: i64) -> PortfolioSeriesRow {
+    let eod_market_value = Amount::from_units(units);
+    let series = PortfolioSeries { eod_market_value, ..PortfolioSeries::default() };
+    PortfolioSeriesRow { portfolio_id: id.into(), date, series }
 }
 
 pub(crate) fn event(lane: u32, payload: &str) -> OutboxRow {

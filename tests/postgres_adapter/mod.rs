@@ -11,6 +11,7 @@ mod persistence;
 mod reads;
 mod rows;
 mod schema;
+mod series;
 mod triggers;
 mod valuation;
 

@@ -2,9 +2,6 @@
 //!
 //! A defect that another protection covers as well is planted together with its mask: `with` names
 //! what is taken out besides.
-//!
-//! Not yet here, because the processes that they are about do not exist: mistakes of the
-//! time series.
 
 /// Declares defects.
 macro_rules! catalogue {
@@ -208,6 +205,21 @@ catalogue! {
         "events are deleted before the broker has acknowledged them";
     ZombieCommitAccepted = "zombie-commit-accepted",
         "a zombie consumer's commit is accepted after a rebalance";
+    // Cash flows and time series.
+    CashflowSurvivesRewind = "cash-flow-survives-rewind",
+        "a rewind of a replay leaves the cash flows of the history that it takes back";
+    CashflowWithoutLock = "cash-flow-without-lock",
+        "cash flows are written without the lock of their key";
+    PortfolioMixesEpochs = "portfolio-mixes-epochs",
+        "a portfolio's value mixes keys of the served epoch and of one that is not complete";
+    NextBeginningKept = "next-beginning-kept",
+        "a changed snapshot leaves the next day's beginning as it was";
+    LateFlowForgotten = "late-flow-forgotten",
+        "a cash flow that comes after its snapshot does not bring the series up to date";
+    SwitchNotAnnounced = "switch-not-announced",
+        "portfolios are not summed up again when a key's new epoch is served";
+    AggregationForgotten = "aggregation-forgotten",
+        "a position's series is written and its portfolio is not summed up again";
     // Reads.
     ReadMixesEpochs = "read-mixes-epochs",
         "a read takes the newest snapshot of any epoch";

@@ -9,5 +9,6 @@ mod json;
 pub mod messages;
 pub mod money;
 pub mod records;
+pub mod series;
 pub mod time;
 pub mod valuation;

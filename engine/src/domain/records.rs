@@ -46,8 +46,10 @@ macro_rules! named {
 pub(crate) use named;
 
 mod flows;
+mod series;
 
 pub use flows::{Cashflow, Classification, Timing};
+pub use series::{PortfolioSeries, PositionSeries};
 
 named!(
     /// Type of a transaction.

@@ -33,6 +33,8 @@ named!(
         ValuationRequired = "valuation_required",
         /// Snapshots of a key and a range of dates.
         DailyPositionSnapshotPersisted = "daily_position_snapshot_persisted",
+        /// Rows of a portfolio's series are due.
+        PortfolioAggregationRequired = "portfolio_aggregation_required",
         /// Poison messages.
         DeadLetters = "persistence_service.dlq",
     }

@@ -4,28 +4,45 @@
 //! and its entry in the timeline, both read under the key's lock, and bears the row's epoch. A
 //! transaction whose history row is gone was rewound, amended or parked meanwhile: its event is
 //! stale, and whatever replaces the row sends news of its own. A batch is one transaction.
+//!
+//! Where a snapshot is valid on or after a new flow's date, its series was made without the flow:
+//! the flow comes last, so it sends the news that the snapshot once sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ServiceError;
 use super::consume::{Handler, consume};
-use super::instance::Instance;
+use super::instance::{Instance, Session};
+use crate::defects::{Defect, is_planted};
 use crate::domain::cashflow::cashflow;
 use crate::domain::ids::{Key, Token, TransactionId};
 use crate::domain::intake::Rejection;
 use crate::domain::messages;
+use crate::domain::time::Date;
 use crate::ports::Ports;
 use crate::ports::host::Signal;
 use crate::ports::log::{Record, Topic};
-use crate::ports::store::rows::{CashflowRow, KeyState};
-use crate::ports::store::statements::{AppliedTransaction, InsertCashflows, LockKeys, ReadApplied};
+use crate::ports::store::rows::{CashflowRow, KeyState, OutboxRow};
+use crate::ports::store::statements::{
+    AppendOutbox, AppliedTransaction, FindValued, InsertCashflows, LockKeys, ReadApplied,
+    ValuedQuery,
+};
+use crate::services::outbox_dispatcher::lane_of;
 
 /// Name of the process in crash points.
 pub const PROCESS: &str = "cashflow-calculator";
 
 /// Its port calls.
-pub const CALLS: &[&str] =
-    &["LockKeys", "ReadApplied", "InsertCashflows", "Commit", "Send", "CommitOffsets"];
+pub const CALLS: &[&str] = &[
+    "LockKeys",
+    "ReadApplied",
+    "InsertCashflows",
+    "FindValued",
+    "AppendOutbox",
+    "Commit",
+    "Send",
+    "CommitOffsets",
+];
 
 /// Runs the process.
 pub(crate) async fn run<P: Ports>(instance: Instance<P>) {
@@ -65,7 +82,10 @@ async fn take_in<P: Ports>(instance: &Instance<P>, news: News<'_>) -> Result<(),
     let mut session = instance.begin().await?;
     let keys: BTreeSet<Key> = news.keys().map(|(key, _)| key.clone()).collect();
     let lock = LockKeys { keys: keys.into_iter().collect(), skip_locked: false };
-    let states = session.run(lock).await?;
+    let states = match is_planted(Defect::CashflowWithoutLock) {
+        true => instance.query(lock).await?,
+        false => session.run(lock).await?,
+    };
     let states: BTreeMap<&Key, &KeyState> =
         states.iter().map(|state| (&state.key, state)).collect();
     let of_known_keys = news.keys().filter_map(|(key, id)| {
@@ -84,10 +104,67 @@ async fn take_in<P: Ports>(instance: &Instance<P>, news: News<'_>) -> Result<(),
     if new.is_empty() {
         session.rollback().await;
     } else {
+        let dates = dates(&new);
         session.run(InsertCashflows { rows: new }).await?;
+        if !is_planted(Defect::LateFlowForgotten) {
+            tell(&mut session, &states, dates, instance.knobs.outbox_lanes).await?;
+        }
         session.commit().await?;
     }
     dropped.into_iter().for_each(|signal| instance.emit(signal));
+    Ok(())
+}
+
+/// First and last date of a key's flows.
+type Dates = BTreeMap<Key, (Date, Date)>;
+
+fn dates(rows: &[CashflowRow]) -> Dates {
+    let mut dates = Dates::new();
+    for row in rows {
+        let date = row.place.date();
+        let range = dates.entry(row.key.clone()).or_insert((date, date));
+        *range = (range.0.min(date), range.1.max(date));
+    }
+    dates
+}
+
+/// Sends news of the snapshots whose series has to be made again.
+async fn tell<P: Ports>(
+    session: &mut Session<'_, P>,
+    states: &BTreeMap<&Key, &KeyState>,
+    dates: Dates,
+    lanes: u32,
+) -> Result<(), ServiceError> {
+    let query = |(key, (from, _)): (&Key, &(Date, Date))| {
+        let state = states[key];
+        let is_beyond = state.valued_through.is_none_or(|last| last < *from);
+        (!is_beyond).then(|| ValuedQuery {
+            key: key.clone(),
+            token: state.token(),
+            watermark_date: state.watermark_date,
+            from: *from,
+        })
+    };
+    let keys: Vec<ValuedQuery> = dates.iter().filter_map(query).collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let valued = session.run(FindValued { keys }).await?;
+    let event = |key: Key| {
+        let (from, to) = dates[&key];
+        OutboxRow {
+            id: 0,
+            lane: lane_of(key.portfolio_id.as_str(), lanes),
+            topic: Topic::DailyPositionSnapshotPersisted,
+            key: key.portfolio_id.as_str().into(),
+            payload: messages::snapshots_persisted(&key, states[&key].token(), from, to),
+            correlation_id: None,
+        }
+    };
+    let rows: Vec<OutboxRow> = valued.into_iter().map(event).collect();
+    if !rows.is_empty() {
+        session.run(AppendOutbox { rows }).await?;
+    }
     Ok(())
 }
 

@@ -16,6 +16,7 @@ pub mod price_watcher;
 pub mod query_api;
 pub mod replayer;
 pub mod reprocessing_worker;
+pub mod timeseries_generator;
 mod upserts;
 pub mod valuation_scheduler;
 
@@ -52,6 +53,7 @@ pub const PORT_CALLS: &[(&str, &[&str])] = &[
     (reprocessing_worker::PROCESS, reprocessing_worker::CALLS),
     (position_valuation_calculator::PROCESS, position_valuation_calculator::CALLS),
     (cashflow_calculator::PROCESS, cashflow_calculator::CALLS),
+    (timeseries_generator::PROCESS, timeseries_generator::CALLS),
     (outbox_dispatcher::PROCESS, outbox_dispatcher::CALLS),
     (query_api::PROCESS, query_api::CALLS),
 ];

@@ -5,6 +5,7 @@
 //! visited under its lock, with everything about it read in later statements.
 
 mod planted;
+mod switch;
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use super::ServiceError;
 use super::backoff::Backoff;
 use super::instance::{Instance, Session};
 use crate::defects::{Defect, is_planted};
-use crate::domain::ids::Key;
+use crate::domain::ids::{Epoch, Key};
 use crate::domain::messages::{self, ValuationRequired};
 use crate::domain::records::KeyStatus;
 use crate::domain::time::Date;
@@ -40,6 +41,7 @@ pub const CALLS: &[&str] = &[
     "ReadProgress",
     "ReadBusinessDates",
     "UpdateKeys",
+    "ReadSwitched",
     "PruneEpochs",
     "InsertValuationJobs",
     "DropSupersededJobs",
@@ -143,7 +145,8 @@ async fn visit<P: Ports>(
         true => planted::overwritten(&mut session, &before, &after).await?,
         false => (before.clone(), after.clone()),
     };
-    write_states(&mut session, &old, &new).await?;
+    let lanes = instance.knobs.outbox_lanes;
+    write_states(&mut session, &old, &new, lanes).await?;
     let jobs = plan_jobs(&mut session, &after, &progress, &instance.knobs).await?;
     let created = Signal::JobsCreated {
         jobs: jobs.len() as u32,
@@ -202,6 +205,7 @@ async fn write_states<P: Ports>(
     session: &mut Session<'_, P>,
     before: &[KeyState],
     after: &[KeyState],
+    lanes: u32,
 ) -> Result<(), ServiceError> {
     let pairs = || before.iter().zip(after);
     let rows: Vec<KeyState> =
@@ -209,12 +213,14 @@ async fn write_states<P: Ports>(
     if !rows.is_empty() {
         session.run(UpdateKeys { rows }).await?;
     }
-    let switched: Vec<_> = pairs()
+    let switched: Vec<(Epoch, &KeyState)> = pairs()
         .filter(|(old, new)| old.served_epoch != new.served_epoch)
-        .map(|(_, new)| (new.key.clone(), new.served_epoch))
+        .map(|(old, new)| (old.served_epoch, new))
         .collect();
     if !switched.is_empty() {
-        session.run(PruneEpochs { keys: switched }).await?;
+        switch::announce(session, &switched, lanes).await?;
+        let keys = switched.iter().map(|(_, new)| (new.key.clone(), new.served_epoch));
+        session.run(PruneEpochs { keys: keys.collect() }).await?;
     }
     Ok(())
 }

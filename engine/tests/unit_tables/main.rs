@@ -5,6 +5,7 @@
 
 mod costs;
 mod flows;
+mod series;
 mod values;
 
 use std::collections::BTreeMap;

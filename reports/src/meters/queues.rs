@@ -64,12 +64,13 @@ pub(super) struct Queues {
 }
 
 /// Consumer groups with the name of their queue.
-const GROUPS: [(&str, &str); 5] = [
+const GROUPS: [(&str, &str); 6] = [
     ("persistence", "lag_persistence"),
     ("position-calculator", "lag_position_calculator"),
     ("price-watcher", "lag_price_watcher"),
     ("position-valuation-calculator", "lag_position_valuation_calculator"),
     ("cashflow-calculator", "lag_cashflow_calculator"),
+    ("timeseries-generator", "lag_timeseries_generator"),
 ];
 
 /// The group that reads a topic.
@@ -85,7 +86,8 @@ fn group_of(topic: Topic) -> Option<usize> {
         Topic::MarketPricePersisted | Topic::FxRatePersisted => 2,
         Topic::ValuationRequired => 3,
         Topic::ProcessedTransactionsCompleted => 4,
-        Topic::DailyPositionSnapshotPersisted | Topic::DeadLetters => return None,
+        Topic::DailyPositionSnapshotPersisted | Topic::PortfolioAggregationRequired => 5,
+        Topic::DeadLetters => return None,
     })
 }
 

@@ -117,7 +117,7 @@ impl ClusterConfig {
 }
 
 /// The consumer groups of the engine with their topics.
-pub const GROUPS: [(&str, &[Topic]); 5] = [
+pub const GROUPS: [(&str, &[Topic]); 6] = [
     (
         "persistence",
         &[
@@ -133,6 +133,10 @@ pub const GROUPS: [(&str, &[Topic]); 5] = [
     ("price-watcher", &[Topic::MarketPricePersisted, Topic::FxRatePersisted]),
     ("position-valuation-calculator", &[Topic::ValuationRequired]),
     ("cashflow-calculator", &[Topic::ProcessedTransactionsCompleted]),
+    (
+        "timeseries-generator",
+        &[Topic::DailyPositionSnapshotPersisted, Topic::PortfolioAggregationRequired],
+    ),
 ];
 
 /// Name of the database's process.

@@ -3,6 +3,8 @@
 //! Rows are sorted by the bytes of their key columns, so any two runs that come to the same result
 //! write the same bytes (but for epoch and revision).
 
+mod table;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -15,14 +17,16 @@ use backdate_engine::domain::money::Amount;
 use backdate_engine::domain::records::{Costs, Fate, GLOBAL_CALENDAR, KeyStatus};
 use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::rows::{
-    CashflowRow, EpochRow, HistoryRow, KeyState, SnapshotRow, Table, TimelineRow, TransactionRow,
+    CashflowRow, EpochRow, HistoryRow, KeyState, PortfolioSeriesRow, PositionSeriesRow,
+    SnapshotRow, Table, TimelineRow, TransactionRow,
 };
 use backdate_reports::recording::Row;
 
+use self::table::CsvTable;
 use crate::runner::Stage;
 
 /// Tables of the database that an export is made of.
-const EXPORTED: [Table; 9] = [
+const EXPORTED: [Table; 11] = [
     Table::PositionState,
     Table::PositionEpochs,
     Table::Transactions,
@@ -30,6 +34,8 @@ const EXPORTED: [Table; 9] = [
     Table::PositionHistory,
     Table::DailyPositionSnapshots,
     Table::Cashflows,
+    Table::PositionTimeseries,
+    Table::PortfolioTimeseries,
     Table::Instruments,
     Table::BusinessDates,
 ];
@@ -44,6 +50,8 @@ pub struct Tables {
     history: BTreeMap<(Key, TransactionId), HistoryRow>,
     snapshots: BTreeMap<(Key, Date), SnapshotRow>,
     cashflows: Vec<CashflowRow>,
+    position_series: BTreeMap<(Key, Date), PositionSeriesRow>,
+    portfolio_series: Vec<PortfolioSeriesRow>,
     dead_letters: Vec<[String; 4]>,
     instruments: BTreeSet<SecurityId>,
     latest_business_date: Option<Date>,
@@ -62,7 +70,7 @@ impl Tables {
         dead_letters: impl IntoIterator<Item = &'d [u8]>,
     ) -> Self {
         let mut tables = Tables::default();
-        let (mut history, mut snapshots) = (Vec::new(), Vec::new());
+        let (mut history, mut snapshots, mut series) = (Vec::new(), Vec::new(), Vec::new());
         for row in rows {
             match row {
                 Row::Key(row) => drop(tables.keys.insert(row.key.clone(), (*row).clone())),
@@ -87,6 +95,8 @@ impl Tables {
                 Row::History(row) => history.push(row),
                 Row::Snapshot(row) => snapshots.push(row),
                 Row::Cashflow(row) => tables.cashflows.push((*row).clone()),
+                Row::PositionSeries(row) => series.push(row),
+                Row::PortfolioSeries(row) => tables.portfolio_series.push((*row).clone()),
                 _ => {}
             }
         }
@@ -102,6 +112,11 @@ impl Tables {
         snapshots.sort_by_key(|row| row.epoch);
         for row in snapshots {
             tables.snapshots.insert((row.key.clone(), row.date), (*row).clone());
+        }
+        series.retain(|row| tables.is_valid(&row.key, row.epoch, row.date));
+        series.sort_by_key(|row| row.epoch);
+        for row in series {
+            tables.position_series.insert((row.key.clone(), row.date), (*row).clone());
         }
         let mut cashflows = std::mem::take(&mut tables.cashflows);
         cashflows.retain(|row| tables.is_valid(&row.key, row.epoch, row.place.date()));
@@ -122,6 +137,8 @@ impl Tables {
         self.position_history().write(folder)?;
         self.snapshots().write(folder)?;
         self.cashflows().write(folder)?;
+        self.position_series().write(folder)?;
+        self.portfolio_series().write(folder)?;
         self.parked().write(folder)?;
         self.waiting_table().write(folder)?;
         self.dead_letters().write(folder)
@@ -248,6 +265,50 @@ impl Tables {
         table
     }
 
+    fn position_series(&self) -> CsvTable {
+        let header = "portfolio_id,security_id,date,bod_market_value,bod_cashflow_position,\
+                      eod_cashflow_position,bod_cashflow_portfolio,eod_cashflow_portfolio,\
+                      eod_market_value,fees,quantity,cost";
+        let mut table = CsvTable::new("position_timeseries", header, 3);
+        for row in self.position_series.values() {
+            let series = &row.series;
+            table.push(vec![
+                row.key.portfolio_id.to_string(),
+                row.key.security_id.to_string(),
+                row.date.to_string(),
+                series.bod_market_value.to_string(),
+                series.bod_cashflow_position.to_string(),
+                series.eod_cashflow_position.to_string(),
+                series.bod_cashflow_portfolio.to_string(),
+                series.eod_cashflow_portfolio.to_string(),
+                series.eod_market_value.to_string(),
+                series.fees.to_string(),
+                series.quantity.to_string(),
+                cell(series.cost),
+            ]);
+        }
+        table
+    }
+
+    fn portfolio_series(&self) -> CsvTable {
+        let header = "portfolio_id,date,bod_market_value,bod_cashflow,eod_cashflow,\
+                      eod_market_value,fees";
+        let mut table = CsvTable::new("portfolio_timeseries", header, 2);
+        for row in &self.portfolio_series {
+            let series = &row.series;
+            table.push(vec![
+                row.portfolio_id.to_string(),
+                row.date.to_string(),
+                series.bod_market_value.to_string(),
+                series.bod_cashflow.to_string(),
+                series.eod_cashflow.to_string(),
+                series.eod_market_value.to_string(),
+                series.fees.to_string(),
+            ]);
+        }
+        table
+    }
+
     fn parked(&self) -> CsvTable {
         let mut table = CsvTable::new("parked", "transaction_id,reason", 1);
         for (id, row) in &self.timeline {
@@ -319,38 +380,4 @@ fn cost_cells(costs: Option<&Costs>) -> [String; 6] {
 
 fn cell(amount: Option<Amount>) -> String {
     amount.map_or_else(String::new, |amount| amount.to_string())
-}
-
-/// A table that is about to become a file.
-struct CsvTable {
-    name: &'static str,
-    header: &'static str,
-    key_columns: usize,
-    rows: Vec<Vec<String>>,
-}
-
-impl CsvTable {
-    fn new(name: &'static str, header: &'static str, key_columns: usize) -> Self {
-        Self { name, header, key_columns, rows: Vec::new() }
-    }
-
-    fn push(&mut self, row: Vec<String>) {
-        self.rows.push(row);
-    }
-
-    /// Written beside its place and renamed, so that a reader never sees half a file.
-    fn write(mut self, folder: &Path) -> io::Result<()> {
-        let columns = self.key_columns;
-        self.rows.sort_by(|a, b| a[..columns].cmp(&b[..columns]));
-        self.rows.dedup();
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(self.header.split(','))?;
-        for row in &self.rows {
-            writer.write_record(row)?;
-        }
-        let bytes = writer.into_inner().map_err(|error| error.into_error())?;
-        let half = folder.join(format!(".{}.csv.half", self.name));
-        fs::write(&half, bytes)?;
-        fs::rename(half, folder.join(format!("{}.csv", self.name)))
-    }
 }

@@ -4,9 +4,12 @@
 //! - Allowed interference: anything before; faults have ended, and whatever they destroyed for good
 //!   stays destroyed.
 //! - Assertion: every key is `CURRENT` with W = the latest business date and serves its newest
-//!   history; costs, parked transactions, history, cash flows, lots and snapshots equal the naive
-//!   model's, none is missing and none is there in excess. A key whose instrument never came rests
-//!   as it is: its costs and history are compared, its state is not.
+//!   history; costs, parked transactions, history, cash flows, lots, snapshots and series (of
+//!   keys and of portfolios) equal the naive model's, none is missing and none is there in excess.
+//!   A key whose instrument never came rests as it is: its costs and history are compared, its
+//!   state is not.
+
+mod series;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +21,8 @@ use backdate_engine::ports::store::rows::SnapshotRow;
 use super::mirror::KeyMirror;
 use super::model::{FoldedRow, KeyTables, Valued};
 use super::rule::{End, Rule, RuleReport, Scene, near, near_option, near_position, near_values};
+
+pub(super) use series::same_row;
 
 pub(super) struct Convergence;
 
@@ -36,8 +41,9 @@ impl Rule for Convergence {
                 format!("{} exists and no input is about it", mirrored.key)
             });
         }
-        for key in expected {
-            let tables = inputs.key_tables(key, None, None);
+        let tables: BTreeMap<&Key, KeyTables> =
+            expected.iter().map(|key| (*key, inputs.key_tables(key, None, None))).collect();
+        for (key, tables) in &tables {
             let found = end.mirror.find(key).map(|index| &end.mirror.keys[index]);
             let Some(mirrored) = found else {
                 report.check_end(false, end, || format!("{key} does not exist"));
@@ -51,17 +57,19 @@ impl Rule for Convergence {
                 });
             }
             for wrong in [
-                timeline(mirrored, &tables),
-                history(mirrored, &tables),
-                lots(mirrored, &tables),
-                snapshots(mirrored, &tables),
+                timeline(mirrored, tables),
+                history(mirrored, tables),
+                lots(mirrored, tables),
+                snapshots(mirrored, tables),
                 cashflows(mirrored, &inputs.flows(key, &tables.folded)),
+                series::position(mirrored, &inputs.position_series(key, tables)),
             ] {
                 report.check_end(wrong.is_none(), end, || {
                     format!("{key}: {}", wrong.unwrap_or_default())
                 });
             }
         }
+        series::judge_portfolios(&tables, end, report);
     }
 }
 

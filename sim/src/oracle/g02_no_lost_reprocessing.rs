@@ -8,18 +8,20 @@
 //! - Assertion: each due business date of a `CURRENT` key up to W has a valid snapshot that equals
 //!   the naive model's, computed from the inputs that are persisted at that instant. It is judged
 //!   when the key becomes current or W moves, and when something pending that covered it is gone.
-//!   Each valid history row has its cash flow, unless news of an applied transaction of the key is
-//!   under way in the outbox or the log.
+//!   What follows from that (cash flows, series of keys and of portfolios) is as the rows say that
+//!   it is made of, unless news of it is under way; see `beside`.
+
+mod beside;
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use backdate_engine::domain::ids::{Epoch, Key};
-use backdate_engine::domain::records::{KeyStatus, Place};
+use backdate_engine::domain::ids::Key;
+use backdate_engine::domain::records::KeyStatus;
 use backdate_engine::domain::time::Date;
 
 use super::g01_convergence::same_snapshot;
-use super::mirror::{Freed, InputChange, KeyIndex};
+use super::mirror::{InputChange, KeyIndex};
 use super::rule::{Rule, RuleReport, Scene};
 
 /// Earlier than the first date of any record.
@@ -33,8 +35,8 @@ pub(super) struct NoLostReprocessing {
     open: BTreeSet<Key>,
     /// Keys to judge after this event.
     due: Vec<KeyIndex>,
-    /// Keys whose cash flows to judge after this event.
-    flows_due: BTreeSet<KeyIndex>,
+    /// What follows from snapshots and history.
+    beside: beside::Beside,
 }
 
 impl Rule for NoLostReprocessing {
@@ -51,16 +53,13 @@ impl Rule for NoLostReprocessing {
                 self.lower(touch.key, state.watermark_date.next());
             }
             self.due.push(touch.key);
-            if touch.history || touch.cashflows {
-                self.flows_due.insert(touch.key);
-            }
         }
-        self.judge_flows(scene, report);
+        self.beside.judge(scene, report);
         for freed in &scene.step.freed {
             if self.open.is_empty() {
                 break;
             }
-            if freed.flows_of().is_some() {
+            if freed.beside_values().is_some() {
                 continue;
             }
             let after = freed.after.clone().map_or(Bound::Unbounded, Bound::Excluded);
@@ -132,26 +131,6 @@ impl NoLostReprocessing {
         self.lower(index, from);
         if scene.mirror.keys[index].state.is_some() {
             self.due.push(index);
-        }
-    }
-
-    /// Whether what was applied has its cash flow, where no news of it is under way.
-    fn judge_flows(&mut self, scene: &Scene<'_>, report: &mut RuleReport) {
-        let freed = scene.step.freed.iter().filter_map(Freed::flows_of);
-        self.flows_due.extend(freed.filter_map(|key| scene.mirror.find(key)));
-        for index in std::mem::take(&mut self.flows_due) {
-            let mirrored = &scene.mirror.keys[index];
-            if scene.mirror.pending.has_flows(&mirrored.key) {
-                continue;
-            }
-            let newest = mirrored.newest();
-            let is_valid =
-                |(place, epoch): &&(Place, Epoch)| mirrored.is_valid(*epoch, place.date(), newest);
-            let lost = mirrored.without_flow.iter().find(is_valid);
-            report.check(lost.is_none(), scene.event, || {
-                let id = lost.map(|(place, _)| &place.transaction_id);
-                format!("{}: {id:?} has no cash flow, and no news of it is under way", mirrored.key)
-            });
         }
     }
 

@@ -4,11 +4,12 @@
 //! - Allowed interference: zombies, second instances, producers that keep an old token, pauses of
 //!   any length between two statements; jobs of another environment that a client sends.
 //! - Assertion: snapshots carry the token that the key has after the very commit that writes
-//!   them, history rows its epoch, cash flows an epoch that is valid under it; a commit that folds
-//!   (history, lots) moves the token or the counter that computing before the lock compares. Stale
-//!   messages are dropped, never dead-lettered, and no instance meets a token that is newer than
-//!   the state, unless a client has sent a job with that very token for that very key. What a
-//!   group has committed does not fall: a member of an older generation is refused.
+//!   them, history rows its epoch, cash flows an epoch that is valid under it, and rows of a series
+//!   that of a snapshot that is valid; a commit that folds (history, lots) moves the token or the
+//!   counter that computing before the lock compares. Stale messages are dropped, never
+//!   dead-lettered, and no instance meets a token that is newer than the state, unless a client
+//!   has sent a job with that very token for that very key. What a group has committed does not
+//!   fall: a member of an older generation is refused.
 
 use std::collections::{HashMap, HashSet};
 
@@ -96,6 +97,18 @@ fn commit(changes: &[Change], scene: &Scene<'_>, report: &mut RuleReport) {
                     let (key, id, written) =
                         (&mirrored.key, &row.place.transaction_id, row.epoch.0);
                     format!("the cash flow of {id} of {key} has epoch {written}, which has ended")
+                });
+            }
+            Row::PositionSeries(row) => {
+                let token = Token { epoch: row.epoch, revision: row.revision };
+                let snapshot = mirrored.snapshots.get(&(row.date, row.epoch));
+                let newest = mirrored.newest();
+                let holds = snapshot.is_some_and(|snapshot| snapshot.revision == row.revision)
+                    && mirrored.is_valid(row.epoch, row.date, newest)
+                    && mirrored.is_settled(row.date, token);
+                report.check(holds, scene.event, || {
+                    let (key, date) = (&mirrored.key, row.date);
+                    format!("the series of {key} on {date} has token {token}, of no valid snapshot")
                 });
             }
             _ => {}

@@ -4,6 +4,8 @@
 //! - Every table of [`Table`] is here, plus three that belong to the implementation: `calendars`,
 //!   `outbox_lanes`, and the fan-out jobs' counter of visits.
 
+mod own;
+
 use std::convert::Infallible;
 use std::rc::Rc;
 
@@ -12,29 +14,15 @@ use backdate_engine::domain::records::{BusinessDate, Place};
 use backdate_engine::domain::time::{Date, Timestamp};
 use backdate_engine::ports::store::rows::{
     CashflowRow, EpochRow, HistoryRow, InstrumentRow, JobStatus, KeyState, LotRow, OutboxRow,
-    PortfolioRow, PriceRow, RateRow, ReplayRow, ReprocessingJobRow, SnapshotRow, Subject,
-    Table as TableName, TimelineRow, TransactionRow, TriggerRow, ValuationJobRow,
+    PortfolioRow, PortfolioSeriesRow, PositionSeriesRow, PriceRow, RateRow, ReplayRow,
+    ReprocessingJobRow, SnapshotRow, Subject, Table as TableName, TimelineRow, TransactionRow,
+    TriggerRow, ValuationJobRow,
 };
 use backdate_reports::recording::{Change, Row};
 use smol_str::SmolStr;
 
 use super::core::table::{PrimaryKey, Record, Table};
-
-/// `calendars`: a row to lock per calendar.
-#[derive(Clone, Debug)]
-pub struct CalendarRow {
-    /// The calendar.
-    pub code: SmolStr,
-}
-
-/// `outbox_lanes`
-#[derive(Clone, Debug)]
-pub struct LaneRow {
-    /// The lane.
-    pub lane: u32,
-    /// Number of the turn in which it was last served.
-    pub served: u64,
-}
+pub use own::{CalendarRow, LaneRow};
 
 /// A fan-out job with the number of its batches.
 #[derive(Clone, Debug)]
@@ -115,6 +103,8 @@ tables! {
     outbox: Outbox(OutboxRow),
     lanes: Lanes(LaneRow),
     cashflows: Cashflows(CashflowRow),
+    position_series: PositionSeries(PositionSeriesRow),
+    portfolio_series: PortfolioSeries(PortfolioSeriesRow),
 }
 
 impl Tables {
@@ -142,6 +132,8 @@ impl Tables {
             TableName::PortfolioValuationJobs => all(&self.jobs),
             TableName::OutboxEvents => all(&self.outbox),
             TableName::Cashflows => all(&self.cashflows),
+            TableName::PositionTimeseries => all(&self.position_series),
+            TableName::PortfolioTimeseries => all(&self.portfolio_series),
         }
     }
 }
@@ -190,7 +182,7 @@ macro_rules! primary_keys {
 
 primary_keys!(
     u32, u64, SmolStr, Key, TransactionId, PortfolioId, SecurityId, Subject,
-    (SecurityId, Date), (SmolStr, Date), (Currency, Currency, Date);
+    (SecurityId, Date), (PortfolioId, Date), (SmolStr, Date), (Currency, Currency, Date);
     keyed timeline: (Place), epochs: (Epoch), history: (Place, Epoch), snapshots: (Date, Epoch)
 );
 
@@ -300,6 +292,18 @@ record!(
     Cashflow,
     (Key, Place, Epoch) = |row| (row.key.clone(), row.place.clone(), row.epoch)
 );
+record!(
+    PositionSeriesRow,
+    "position_timeseries",
+    PositionSeries,
+    (Key, Date, Epoch) = |row| (row.key.clone(), row.date, row.epoch)
+);
+record!(
+    PortfolioSeriesRow,
+    "portfolio_timeseries",
+    PortfolioSeries,
+    (PortfolioId, Date) = |row| (row.portfolio_id.clone(), row.date)
+);
 record!(TriggerRow, "instrument_reprocessing_state", Trigger, Subject = |row| row.subject.clone());
 record!(OutboxRow, "outbox_events", Outbox, u64 = |row| row.id, u32 = |row| row.lane);
 
@@ -356,33 +360,5 @@ impl Record for FanoutRow {
 
     fn recorded(row: &Rc<Self>) -> Option<Row> {
         Some(Row::ReprocessingJob(Rc::clone(&row.row)))
-    }
-}
-
-impl Record for CalendarRow {
-    type Pk = SmolStr;
-    type Index = Infallible;
-    const NAME: &'static str = "calendars";
-
-    fn pk(&self) -> SmolStr {
-        self.code.clone()
-    }
-
-    fn recorded(_row: &Rc<Self>) -> Option<Row> {
-        None
-    }
-}
-
-impl Record for LaneRow {
-    type Pk = u32;
-    type Index = Infallible;
-    const NAME: &'static str = "outbox_lanes";
-
-    fn pk(&self) -> u32 {
-        self.lane
-    }
-
-    fn recorded(_row: &Rc<Self>) -> Option<Row> {
-        None
     }
 }

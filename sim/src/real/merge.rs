@@ -269,6 +269,7 @@ fn is_from_outbox(topic: Topic) -> bool {
             | Topic::ProcessedTransactionsCompleted
             | Topic::ValuationRequired
             | Topic::DailyPositionSnapshotPersisted
+            | Topic::PortfolioAggregationRequired
     )
 }
 

@@ -3,6 +3,8 @@
 //! It reads them by itself and shares nothing with the adapter that writes them but the names of
 //! tables and columns: what is recorded is what the database holds, not what the engine believes.
 
+mod series;
+
 use std::rc::Rc;
 
 use backdate_engine::domain::ids::{
@@ -89,6 +91,7 @@ pub(super) fn read(table: Table, values: &[Option<&str>]) -> Result<Row, BadCell
             cursor: cursor_key(cells),
         })),
         Table::PortfolioValuationJobs => Row::ValuationJob(Rc::new(valuation_job(cells)?)),
+        Table::PortfolioTimeseries => Row::PortfolioSeries(Rc::new(series::of_portfolio(cells)?)),
         of_a_key => read_of_key(of_a_key, cells)?,
     })
 }
@@ -136,6 +139,7 @@ fn read_of_key(table: Table, cells: &mut Cells<'_>) -> Result<Row, BadCell> {
             valuation_status: cells.named(ValuationStatus::parse)?,
         })),
         Table::Cashflows => Row::Cashflow(Rc::new(cashflow(key, cells)?)),
+        Table::PositionTimeseries => Row::PositionSeries(Rc::new(series::of_position(key, cells)?)),
         other => return Err(format!("{other:?} is no table of keys")),
     })
 }

@@ -70,6 +70,11 @@ tables! {
     Cashflows "cashflows" 6: portfolio_id security_id transaction_date place_rank transaction_id
         epoch transaction_type amount currency classification timing is_position_flow
         is_portfolio_flow;
+    PositionTimeseries "position_timeseries" 4: portfolio_id security_id date epoch revision
+        currency market_value bod_market_value bod_cashflow_position eod_cashflow_position
+        bod_cashflow_portfolio eod_cashflow_portfolio eod_market_value fees quantity cost;
+    PortfolioTimeseries "portfolio_timeseries" 2: portfolio_id date bod_market_value bod_cashflow
+        eod_cashflow eod_market_value fees;
     OutboxEvents "outbox_events" 2: id lane topic message_key payload correlation_id;
 }
 

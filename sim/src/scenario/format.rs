@@ -127,6 +127,9 @@ pub struct ClusterSpec {
     #[serde(rename = "cashflow-calculator")]
     pub cashflow_calculator: u32,
     /// Instances.
+    #[serde(rename = "timeseries-generator")]
+    pub timeseries_generator: u32,
+    /// Instances.
     #[serde(rename = "outbox-dispatcher")]
     pub outbox_dispatcher: u32,
     /// Instances.
@@ -153,6 +156,7 @@ impl Default for ClusterSpec {
             reprocessing_worker: 1,
             position_valuation_calculator: 1,
             cashflow_calculator: 1,
+            timeseries_generator: 1,
             outbox_dispatcher: 1,
             query_api: 1,
             knobs: Knobs::default(),
@@ -171,6 +175,7 @@ impl ClusterSpec {
             ProcessKind::ReprocessingWorker => self.reprocessing_worker,
             ProcessKind::PositionValuationCalculator => self.position_valuation_calculator,
             ProcessKind::CashflowCalculator => self.cashflow_calculator,
+            ProcessKind::TimeseriesGenerator => self.timeseries_generator,
             ProcessKind::OutboxDispatcher => self.outbox_dispatcher,
             ProcessKind::QueryApi => self.query_api,
         }

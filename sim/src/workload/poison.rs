@@ -33,12 +33,14 @@ pub(super) fn draft(context: &Context<'_>, drafts: &mut Drafts) {
 }
 
 /// Topics that the engine's processes write for each other, in turn.
-const INTERNAL: [Topic; 5] = [
+const INTERNAL: [Topic; 7] = [
     Topic::RawTransactionsCompleted,
     Topic::MarketPricePersisted,
     Topic::ValuationRequired,
     Topic::FxRatePersisted,
     Topic::ProcessedTransactionsCompleted,
+    Topic::DailyPositionSnapshotPersisted,
+    Topic::PortfolioAggregationRequired,
 ];
 
 /// Kinds of poison.

@@ -4,6 +4,7 @@ mod cashflows;
 mod claiming;
 mod inserting;
 mod locking;
+mod series;
 mod sessions;
 mod visibility;
 

@@ -12,7 +12,7 @@ use backdate_engine::ports::store::statements::{
 };
 use backdate_reports::recording::Row;
 
-use super::statements::{CURRENCIES, DAYS, IDS, LANES, PORTFOLIOS, SECURITIES, keys};
+use super::universe::{CURRENCIES, DAYS, IDS, LANES, PORTFOLIOS, SECURITIES, keys};
 use crate::contract::fixtures::date;
 
 /// Reads of all that a schedule can write.
@@ -40,7 +40,7 @@ pub(super) fn reads() -> Vec<AnyStatement> {
 }
 
 /// The other tables, each with the query that writes its rows as [`line`] does.
-pub(super) const TABLES: [(Table, &str); 6] = [
+pub(super) const TABLES: [(Table, &str); 8] = [
     (
         Table::PositionHistory,
         "SELECT concat_ws('|', portfolio_id, security_id, (transaction_date AT TIME ZONE \
@@ -58,6 +58,17 @@ pub(super) const TABLES: [(Table, &str); 6] = [
         "SELECT concat_ws('|', portfolio_id, security_id, date, epoch, revision, \
          valuation_status) FROM daily_position_snapshots \
          ORDER BY portfolio_id, security_id, date, epoch",
+    ),
+    (
+        Table::PositionTimeseries,
+        "SELECT concat_ws('|', portfolio_id, security_id, date, epoch, revision, \
+         trim_scale(market_value)) FROM position_timeseries \
+         ORDER BY portfolio_id, security_id, date, epoch",
+    ),
+    (
+        Table::PortfolioTimeseries,
+        "SELECT concat_ws('|', portfolio_id, date, trim_scale(eod_market_value)) \
+         FROM portfolio_timeseries ORDER BY portfolio_id, date",
     ),
     (
         Table::PositionEpochs,
@@ -99,6 +110,12 @@ pub(super) fn line(row: &Row) -> String {
         ]),
         Row::Snapshot(row) => {
             join(&[&key(&row.key), &row.date, &row.epoch.0, &row.revision.0, &row.valuation_status])
+        }
+        Row::PositionSeries(row) => {
+            join(&[&key(&row.key), &row.date, &row.epoch.0, &row.revision.0, &row.market_value])
+        }
+        Row::PortfolioSeries(row) => {
+            join(&[&row.portfolio_id, &row.date, &row.series.eod_market_value])
         }
         Row::Epoch(row) => join(&[&key(&row.key), &row.epoch.0, &row.from_date]),
         Row::ReprocessingJob(row) => {

@@ -9,6 +9,7 @@ mod real;
 mod schedule;
 mod sim;
 mod statements;
+mod universe;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

@@ -8,8 +8,8 @@ use sqlx::error::BoxDynError;
 
 use super::bind::{costs, factors, park_reason};
 use super::columns::{
-    cashflow_columns, history_columns, lot_columns, snapshot_columns, timeline_columns,
-    transaction_columns,
+    cashflow_columns, history_columns, lot_columns, portfolio_series_columns,
+    position_series_columns, snapshot_columns, timeline_columns, transaction_columns,
 };
 use super::numeric;
 use super::types::{date_bytes, instant_bytes};
@@ -17,7 +17,8 @@ use crate::domain::ids::Key;
 use crate::domain::money::Amount;
 use crate::domain::records::{Outcome, Place, Position, Terms};
 use crate::ports::store::rows::{
-    CashflowRow, HistoryRow, LotRow, OutboxRow, SnapshotRow, TimelineRow, TransactionRow,
+    CashflowRow, HistoryRow, LotRow, OutboxRow, PortfolioSeriesRow, PositionSeriesRow, SnapshotRow,
+    TimelineRow, TransactionRow,
 };
 
 /// From so many rows on, a COPY and its two round trips take less time than an INSERT of arrays.
@@ -183,6 +184,56 @@ impl Copied for LotRow {
         put_key(&self.key, buffer);
         put_place(&self.lot.opened, buffer)?;
         for amount in [self.lot.quantity, self.lot.cost, self.lot.cost_local] {
+            put_amount(Some(amount), buffer);
+        }
+        Ok(())
+    }
+}
+
+impl Copied for PositionSeriesRow {
+    const COPY: &'static str = copy_into!("position_timeseries", position_series_columns!());
+    const FIELDS: i16 = 16;
+
+    fn put(&self, buffer: &mut Vec<u8>) -> Result<(), BoxDynError> {
+        let series = &self.series;
+        put_key(&self.key, buffer);
+        put(&date_bytes(self.date)?, buffer);
+        put(&i32::try_from(self.epoch.0)?.to_be_bytes(), buffer);
+        put(&i64::try_from(self.revision.0)?.to_be_bytes(), buffer);
+        put(self.currency.as_str().as_bytes(), buffer);
+        for amount in [
+            self.market_value,
+            series.bod_market_value,
+            series.bod_cashflow_position,
+            series.eod_cashflow_position,
+            series.bod_cashflow_portfolio,
+            series.eod_cashflow_portfolio,
+            series.eod_market_value,
+            series.fees,
+            series.quantity,
+        ] {
+            put_amount(Some(amount), buffer);
+        }
+        put_amount(series.cost, buffer);
+        Ok(())
+    }
+}
+
+impl Copied for PortfolioSeriesRow {
+    const COPY: &'static str = copy_into!("portfolio_timeseries", portfolio_series_columns!());
+    const FIELDS: i16 = 7;
+
+    fn put(&self, buffer: &mut Vec<u8>) -> Result<(), BoxDynError> {
+        let series = &self.series;
+        put(self.portfolio_id.as_str().as_bytes(), buffer);
+        put(&date_bytes(self.date)?, buffer);
+        for amount in [
+            series.bod_market_value,
+            series.bod_cashflow,
+            series.eod_cashflow,
+            series.eod_market_value,
+            series.fees,
+        ] {
             put_amount(Some(amount), buffer);
         }
         Ok(())

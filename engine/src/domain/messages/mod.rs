@@ -14,18 +14,19 @@ mod tests;
 mod write;
 
 pub use read::{
-    read_dead_letter, read_price_persisted, read_rate_persisted, read_snapshots_persisted,
-    read_transaction_completed, read_transaction_processed, read_valuation_required,
+    read_aggregation_required, read_dead_letter, read_price_persisted, read_rate_persisted,
+    read_snapshots_persisted, read_transaction_completed, read_transaction_processed,
+    read_valuation_required,
 };
 pub use write::{
-    DEAD_LETTER_BYTES_MAX, QUOTED_KEY_MAX, QUOTED_VALUE_MAX, dead_letter, price_persisted,
-    rate_persisted, snapshots_persisted, transaction_completed, transaction_processed,
-    valuation_required,
+    DEAD_LETTER_BYTES_MAX, QUOTED_KEY_MAX, QUOTED_VALUE_MAX, aggregation_required, dead_letter,
+    price_persisted, rate_persisted, snapshots_persisted, transaction_completed,
+    transaction_processed, valuation_required,
 };
 
 use smol_str::SmolStr;
 
-use super::ids::{Currency, Key, SecurityId, Token, TransactionId};
+use super::ids::{Currency, Key, PortfolioId, SecurityId, Token, TransactionId};
 use super::time::Date;
 
 /// News of a stored transaction, as its consumer needs it.
@@ -94,6 +95,19 @@ pub struct SnapshotsNews {
     pub date_from: Date,
     /// Last date.
     pub date_to: Date,
+}
+
+/// Rows of a portfolio's series that are due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AggregationRequired {
+    /// The portfolio.
+    pub portfolio_id: PortfolioId,
+    /// First date.
+    pub date_from: Date,
+    /// Last date.
+    pub date_to: Date,
+    /// What has changed, with the token that it was seen with; none in captures.
+    pub keys: Vec<(SecurityId, Token)>,
 }
 
 /// A message that had no effect, as it was put aside.

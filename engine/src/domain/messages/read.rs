@@ -4,8 +4,8 @@ use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
 use super::{
-    DeadLetter, PriceNews, ProcessedNews, RateNews, SnapshotsNews, TransactionNews,
-    ValuationRequired,
+    AggregationRequired, DeadLetter, PriceNews, ProcessedNews, RateNews, SnapshotsNews,
+    TransactionNews, ValuationRequired,
 };
 use crate::domain::ids::{Currency, Epoch, Key, PortfolioId, Revision, SecurityId};
 use crate::domain::ids::{Token, TransactionId};
@@ -130,6 +130,36 @@ pub fn read_snapshots_persisted(value: &[u8]) -> Result<SnapshotsNews, Rejection
         date_from,
         date_to,
     })
+}
+
+message!(AggregationFields { portfolio_id, aggregation_date, aggregation_date_to, keys });
+
+message!(ChangedKeyFields { security_id, epoch, revision });
+
+/// Reads `portfolio_aggregation_required`.
+pub fn read_aggregation_required(value: &[u8]) -> Result<AggregationRequired, Rejection> {
+    let message: AggregationFields<'_> = json::object(value)?;
+    json::require(&[message.portfolio_id])?;
+    let (date_from, date_to) = range(message.aggregation_date, message.aggregation_date_to)?;
+    Ok(AggregationRequired {
+        portfolio_id: PortfolioId::new(json::text(message.portfolio_id)?),
+        date_from,
+        date_to,
+        keys: message.keys.map_or(Ok(Vec::new()), changed_keys)?,
+    })
+}
+
+fn changed_keys(keys: &RawValue) -> Result<Vec<(SecurityId, Token)>, Rejection> {
+    let objects: Vec<&RawValue> =
+        serde_json::from_str(keys.get()).map_err(|_| Rejection::BadField)?;
+    let read = |object: &RawValue| {
+        let fields: ChangedKeyFields<'_> =
+            json::object(object.get().as_bytes()).map_err(|_| Rejection::BadField)?;
+        json::require(&[fields.security_id])?;
+        let security_id = SecurityId::new(json::text(fields.security_id)?);
+        Ok((security_id, token(fields.epoch, fields.revision)?))
+    };
+    objects.into_iter().map(read).collect()
 }
 
 message!(DeadLetterFields { original_topic, key, value, error });

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::ValuationRequired;
+use super::{AggregationRequired, ValuationRequired};
 use crate::domain::ids::{Key, Token};
 use crate::domain::intake::Rejection;
 use crate::domain::money::Amount;
@@ -185,6 +185,37 @@ pub fn snapshots_persisted(key: &Key, token: Token, from: Date, to: Date) -> Str
         epoch: token.epoch.0,
         revision: token.revision.0,
         date_to: to,
+    })
+}
+
+/// Payload of `portfolio_aggregation_required`.
+pub fn aggregation_required(required: &AggregationRequired) -> String {
+    #[derive(Serialize)]
+    struct ChangedKey<'a> {
+        security_id: &'a str,
+        epoch: u32,
+        revision: u64,
+    }
+    #[derive(Serialize)]
+    struct Payload<'a> {
+        portfolio_id: &'a str,
+        aggregation_date: Date,
+        aggregation_date_to: Date,
+        keys: Vec<ChangedKey<'a>>,
+    }
+    to_json(&Payload {
+        portfolio_id: required.portfolio_id.as_str(),
+        aggregation_date: required.date_from,
+        aggregation_date_to: required.date_to,
+        keys: required
+            .keys
+            .iter()
+            .map(|(security_id, token)| ChangedKey {
+                security_id: security_id.as_str(),
+                epoch: token.epoch.0,
+                revision: token.revision.0,
+            })
+            .collect(),
     })
 }
 

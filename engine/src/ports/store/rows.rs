@@ -2,6 +2,8 @@
 //!
 //! A table has the reference's name (see [`Table`]); a row type has exactly one table.
 
+mod series;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -9,13 +11,14 @@ use smol_str::SmolStr;
 
 use crate::domain::ids::{Currency, Epoch, Key, PortfolioId, Revision, SecurityId, Token};
 use crate::domain::money::Amount;
-use crate::domain::records::Cashflow;
 use crate::domain::records::{
     ExchangeRate, Fate, FoldTerms, Instrument, KeyStatus, MarketPrice, Outcome, Place, Portfolio,
-    Position, Terms, Transaction, TransactionType, ValuationStatus, Values,
+    Position, Terms, Transaction, ValuationStatus, Values,
 };
 use crate::domain::time::{Date, Timestamp};
 use crate::ports::log::Topic;
+
+pub use series::{CashflowRow, PortfolioSeriesRow, PositionSeriesRow};
 
 /// `transactions`: what persistence has stored, one row per identity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,22 +201,6 @@ pub struct SnapshotRow {
     pub valuation_status: ValuationStatus,
 }
 
-/// `cashflows`: the flow of an applied transaction; PK (key, place, epoch), as the history row that
-/// it stands beside.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CashflowRow {
-    /// The key.
-    pub key: Key,
-    /// Place of the transaction.
-    pub place: Place,
-    /// Version, as that of the history row.
-    pub epoch: Epoch,
-    /// Type of the transaction.
-    pub kind: TransactionType,
-    /// The flow.
-    pub cashflow: Cashflow,
-}
-
 /// What news is about; orders triggers and jobs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Subject {
@@ -358,4 +345,8 @@ pub enum Table {
     OutboxEvents,
     /// `cashflows`
     Cashflows,
+    /// `position_timeseries`
+    PositionTimeseries,
+    /// `portfolio_timeseries`
+    PortfolioTimeseries,
 }

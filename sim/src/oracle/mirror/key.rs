@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use backdate_engine::domain::ids::{Epoch, Key, TransactionId};
+use backdate_engine::domain::ids::{Epoch, Key, Token, TransactionId};
 use backdate_engine::domain::money::Amount;
 use backdate_engine::domain::records::{Place, Terms, TransactionType};
 use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::rows::{
-    CashflowRow, EpochRow, HistoryRow, KeyState, LotRow, ReplayRow, SnapshotRow, TimelineRow,
+    CashflowRow, EpochRow, HistoryRow, KeyState, LotRow, PositionSeriesRow, ReplayRow, SnapshotRow,
+    TimelineRow,
 };
 use backdate_reports::recording::Event;
 
@@ -29,6 +30,7 @@ pub(crate) struct KeyMirror {
     pub(crate) replay: Option<Rc<ReplayRow>>,
     pub(crate) snapshots: BTreeMap<(Date, Epoch), Rc<SnapshotRow>>,
     pub(crate) cashflows: BTreeMap<(Place, Epoch), Rc<CashflowRow>>,
+    pub(crate) series: BTreeMap<(Date, Epoch), Rc<PositionSeriesRow>>,
     /// Where each transaction has cash flows.
     flow_places: BTreeMap<TransactionId, BTreeSet<(Place, Epoch)>>,
     /// History rows that have no cash flow beside them.
@@ -71,6 +73,7 @@ impl KeyMirror {
             replay: None,
             snapshots: BTreeMap::new(),
             cashflows: BTreeMap::new(),
+            series: BTreeMap::new(),
             flow_places: BTreeMap::new(),
             without_flow: BTreeSet::new(),
             lots_quantity: Amount::ZERO,
@@ -275,6 +278,32 @@ impl KeyMirror {
         }
         let old = self.snapshots.insert(at, Rc::clone(row));
         old.is_some_and(|old| old.revision == row.revision)
+    }
+
+    pub(super) fn set_series(&mut self, row: &Rc<PositionSeriesRow>, deleted: bool) {
+        let at = (row.date, row.epoch);
+        match deleted {
+            true => drop(self.series.remove(&at)),
+            false => drop(self.series.insert(at, Rc::clone(row))),
+        }
+    }
+
+    /// The first date on or after that one of which there is a snapshot.
+    pub(crate) fn next_snapshot(&self, date: Date) -> Option<Date> {
+        self.snapshots.range((date, Epoch(0))..).next().map(|((date, _), _)| *date)
+    }
+
+    /// The row of the series on a date that is valid once `newest` is served.
+    pub(crate) fn series_on(&self, date: Date, newest: Epoch) -> Option<&Rc<PositionSeriesRow>> {
+        let of_date = (date, Epoch(0))..=(date, newest);
+        let ((_, epoch), row) = self.series.range(of_date).next_back()?;
+        self.is_valid(*epoch, date, newest).then_some(row)
+    }
+
+    /// Whether the snapshot of a date that was written under that token is valid now.
+    pub(crate) fn is_settled(&self, date: Date, token: Token) -> bool {
+        let Some(state) = &self.state else { return false };
+        date <= state.watermark_date || token == state.token()
     }
 
     /// Notes a change of a row that readers may see.

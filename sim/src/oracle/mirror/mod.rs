@@ -7,6 +7,7 @@
 //! # Invariants
 //! - After an event it is the state that a reader of the database could see at that instant.
 
+mod beside;
 mod key;
 mod pending;
 mod records;
@@ -18,11 +19,12 @@ use std::rc::Rc;
 use backdate_engine::domain::ids::{Key, PortfolioId, SecurityId, TransactionId};
 use backdate_engine::domain::records::{KeyStatus, Place};
 use backdate_engine::domain::time::Date;
-use backdate_engine::ports::store::rows::{CashflowRow, SnapshotRow, TimelineRow, ValuationJobRow};
+use backdate_engine::ports::store::rows::{SnapshotRow, TimelineRow, ValuationJobRow};
 use backdate_reports::recording::{Change, Event, EventKind, Phase, Row};
 
+use beside::PortfolioRows;
 pub(crate) use key::{KeyMirror, units};
-pub(crate) use pending::{Freed, Pending};
+pub(crate) use pending::{About, Freed, Pending};
 pub(crate) use records::{DeadLetters, RawRecord, Records};
 pub(crate) use step::{InputChange, Mark, Step, Touch};
 
@@ -42,6 +44,8 @@ pub(crate) struct Mirror {
     pub(crate) by_security: BTreeMap<SecurityId, BTreeMap<PortfolioId, KeyIndex>>,
     /// Numbers of the keys of a portfolio.
     pub(crate) by_portfolio: BTreeMap<PortfolioId, Vec<KeyIndex>>,
+    /// Series of portfolios.
+    pub(crate) portfolios: BTreeMap<PortfolioId, PortfolioRows>,
     /// Where each transaction stands in timelines: once.
     pub(crate) places: HashMap<TransactionId, Vec<(KeyIndex, Place)>>,
     /// Inputs as stored.
@@ -210,6 +214,11 @@ impl Mirror {
             }
             Row::Snapshot(row) => Some(self.snapshot(event, row, deleted, step)),
             Row::Cashflow(row) => Some(self.cashflow(event, row, deleted, step)),
+            Row::PositionSeries(row) => Some(self.position_series(event, row, deleted, step)),
+            Row::PortfolioSeries(row) => {
+                self.portfolio_series(row, deleted, step);
+                None
+            }
             Row::Trigger(row) => {
                 step.progress = true;
                 self.pending.trigger(row, deleted, &mut step.freed);
@@ -246,21 +255,6 @@ impl Mirror {
         }
     }
 
-    fn cashflow(
-        &mut self,
-        event: &Event,
-        row: &Rc<CashflowRow>,
-        deleted: bool,
-        step: &mut Step,
-    ) -> KeyIndex {
-        let touch = self.touch(event, &row.key, step);
-        touch.cashflows = true;
-        let number = touch.key;
-        step.progress = true;
-        self.keys[number].set_cashflow(row, deleted);
-        number
-    }
-
     fn timeline(
         &mut self,
         event: &Event,
@@ -293,8 +287,11 @@ impl Mirror {
         step: &mut Step,
     ) -> KeyIndex {
         step.progress = true;
+        let number = self.number(&row.key);
+        let next = self.keys[number].next_snapshot(row.date.next());
         let touch = self.touch(event, &row.key, step);
-        let number = touch.key;
+        touch.series_due.push(row.date);
+        touch.series_due.extend(next);
         let mirrored = &mut self.keys[number];
         let newest = mirrored.state.as_ref().map_or(row.epoch, |state| state.epoch);
         if mirrored.is_valid(row.epoch, row.date, newest) {

@@ -28,6 +28,10 @@ pub(crate) enum About {
     Subject(Subject),
     /// Cash flows of one key, and nothing else of it.
     Flows(Key),
+    /// The series of one key, and nothing else of it.
+    Series(Key),
+    /// The series of one portfolio.
+    Sums(PortfolioId),
 }
 
 /// A record that is gone.
@@ -69,20 +73,28 @@ pub(super) fn about(topic: Topic, payload: &[u8]) -> Option<(About, Date)> {
             | Topic::MarketPricePersisted
             | Topic::FxRatePersisted
             | Topic::ProcessedTransactionsCompleted
+            | Topic::DailyPositionSnapshotPersisted
+            | Topic::PortfolioAggregationRequired
     );
     if !is_news {
         return None;
     }
     let news: News = serde_json::from_slice(payload).ok()?;
     match topic {
-        Topic::RawTransactionsCompleted | Topic::ProcessedTransactionsCompleted => {
+        Topic::PortfolioAggregationRequired => {
+            Some((About::Sums(PortfolioId::new(news.portfolio_id?)), Date::FIRST))
+        }
+        Topic::RawTransactionsCompleted
+        | Topic::ProcessedTransactionsCompleted
+        | Topic::DailyPositionSnapshotPersisted => {
             let key = Key {
                 portfolio_id: PortfolioId::new(news.portfolio_id?),
                 security_id: SecurityId::new(news.security_id?),
             };
             let about = match topic {
                 Topic::RawTransactionsCompleted => About::Key(key),
-                _ => About::Flows(key),
+                Topic::ProcessedTransactionsCompleted => About::Flows(key),
+                _ => About::Series(key),
             };
             Some((about, Date::FIRST))
         }
@@ -157,9 +169,9 @@ impl Pending {
         jobs.map(|job| job.date).chain(trigger).min()
     }
 
-    /// Whether news of an applied transaction of the key is on its way.
-    pub(crate) fn has_flows(&self, key: &Key) -> bool {
-        !self.news.is_empty() && self.news.contains_key(&About::Flows(key.clone()))
+    /// Whether any such news is on its way.
+    pub(crate) fn has_news(&self, about: &About) -> bool {
+        self.news.contains_key(about)
     }
 
     fn news_from(&self, about: &About) -> Option<Date> {
@@ -242,15 +254,15 @@ impl Freed {
         match &self.about {
             About::Key(own) => own == key,
             About::Subject(subject) => concerns(subject, key, inputs),
-            About::Flows(_) => false,
+            About::Flows(_) | About::Series(_) | About::Sums(_) => false,
         }
     }
 
-    /// The key whose cash flows it was news of.
-    pub(crate) fn flows_of(&self) -> Option<&Key> {
+    /// What it was about, where that is not what a key is valued with.
+    pub(crate) fn beside_values(&self) -> Option<&About> {
         match &self.about {
-            About::Flows(key) => Some(key),
-            _ => None,
+            About::Key(_) | About::Subject(_) => None,
+            beside => Some(beside),
         }
     }
 }

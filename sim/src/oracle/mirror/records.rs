@@ -49,6 +49,9 @@ fn group_of(topic: Topic) -> Option<&'static str> {
         Topic::RawTransactionsCompleted => Some("position-calculator"),
         Topic::MarketPricePersisted | Topic::FxRatePersisted => Some("price-watcher"),
         Topic::ProcessedTransactionsCompleted => Some("cashflow-calculator"),
+        Topic::DailyPositionSnapshotPersisted | Topic::PortfolioAggregationRequired => {
+            Some("timeseries-generator")
+        }
         _ => None,
     }
 }

@@ -25,6 +25,10 @@ pub(crate) struct Touch {
     pub(crate) history: bool,
     pub(crate) lots: bool,
     pub(crate) cashflows: bool,
+    /// Dates of which a row of its series was written or removed.
+    pub(crate) series: Vec<Date>,
+    /// Dates whose row of its series follows from something that has changed.
+    pub(crate) series_due: Vec<Date>,
     /// The earliest date of which a valid snapshot was written or removed.
     pub(crate) snapshots_from: Option<Date>,
 }
@@ -57,6 +61,8 @@ pub(crate) struct Step {
     pub(crate) freed: Vec<Freed>,
     /// Snapshots that were written again under the same token.
     pub(crate) rewritten: Vec<(KeyIndex, Date)>,
+    /// Rows of portfolios that were written or removed.
+    pub(crate) sums: Vec<(PortfolioId, Date)>,
     /// Raw records that persistence has declared done.
     pub(crate) done: Vec<RawRecord>,
     /// Whether work has moved on.
@@ -70,6 +76,7 @@ impl Step {
         self.inputs.clear();
         self.freed.clear();
         self.rewritten.clear();
+        self.sums.clear();
         self.done.clear();
         self.progress = false;
     }

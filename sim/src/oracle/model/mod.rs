@@ -18,6 +18,7 @@ mod fold;
 mod inputs;
 mod rates;
 mod read;
+mod series;
 mod tables;
 mod value;
 
@@ -28,5 +29,6 @@ pub use flow::flow;
 pub use fold::{FoldedKey, FoldedRow};
 pub use inputs::{Inputs, Taken};
 pub use read::{Code, Input, read};
+pub use series::position_row;
 pub use tables::{DeadLetter, KeyTables, Model, Tables};
 pub use value::Valued;

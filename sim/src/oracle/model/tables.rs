@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use backdate_engine::domain::ids::{Key, TransactionId};
+use backdate_engine::domain::ids::{Key, PortfolioId, TransactionId};
 use backdate_engine::domain::records::Cashflow;
 use backdate_engine::domain::records::{Costs, Lot, ParkReason, Place, Position};
+use backdate_engine::domain::records::{PortfolioSeries, PositionSeries};
 use backdate_engine::domain::time::Date;
 use backdate_engine::ports::log::Topic;
 use smol_str::SmolStr;
@@ -54,6 +55,10 @@ pub struct Tables {
     pub position_history: BTreeMap<(Key, Place), Position>,
     /// Cash flows of applied transactions.
     pub cashflows: BTreeMap<(Key, Place), Cashflow>,
+    /// Series of keys.
+    pub position_series: BTreeMap<(Key, Date), PositionSeries>,
+    /// Series of portfolios.
+    pub portfolio_series: BTreeMap<(PortfolioId, Date), PortfolioSeries>,
     /// Open lots.
     pub lots: BTreeMap<Key, Vec<Lot>>,
     /// Snapshots.
@@ -133,8 +138,18 @@ impl Model {
     pub fn tables(&self) -> Tables {
         let mut tables = Tables { dead_letters: self.dead_letters.clone(), ..Tables::default() };
         let latest = self.inputs.latest_business_date();
-        for key in self.inputs.keys() {
-            let of_key = self.inputs.key_tables(key, None, None);
+        let inputs = &self.inputs;
+        let of_keys: BTreeMap<&Key, KeyTables> =
+            inputs.keys().map(|key| (key, inputs.key_tables(key, None, None))).collect();
+        for id in inputs.portfolios.keys() {
+            for (day, row) in inputs.portfolio_series(id, &of_keys) {
+                tables.portfolio_series.insert((id.clone(), day), row);
+            }
+        }
+        for (key, of_key) in of_keys {
+            for (day, row) in inputs.position_series(key, &of_key) {
+                tables.position_series.insert((key.clone(), day), row);
+            }
             for (place, flow) in self.inputs.flows(key, &of_key.folded) {
                 tables.cashflows.insert((key.clone(), place), flow);
             }

@@ -3,6 +3,8 @@
 //! Timelines, rates, prices and messages are drawn at random, with few values so that ties, exact
 //! zeros, debts, missing rates and overflows are frequent. A difference is a mistake of one side.
 
+mod series;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -211,7 +213,9 @@ fn values(world: &World, table: &FxTable, seed: u64) {
             business_date: Date::from_days(first + offset),
         });
     }
-    for (date, must) in inputs.key_tables(&key, None, None).snapshots {
+    let tables = inputs.key_tables(&key, None, None);
+    series::check(&inputs, &tables, seed);
+    for (date, must) in tables.snapshots {
         let on_or_before = world.prices.iter().filter(|price| price.price_date <= date);
         let price = on_or_before.max_by_key(|price| price.price_date);
         let position = &must.position;

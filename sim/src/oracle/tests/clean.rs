@@ -12,6 +12,7 @@ use backdate_engine::ports::store::rows::{
 use backdate_reports::recording::{Change, EventKind, Phase, Row};
 use smol_str::SmolStr;
 
+use super::series;
 use super::tape::*;
 
 pub(super) const FIRST: Buy = Buy("B1", 1, 10, 10, 100);
@@ -96,9 +97,9 @@ fn arrives(tape: &mut Tape, buy: Buy, id: u64, more: Vec<Change>) {
     tape.commit("outbox-dispatcher-1", vec![gone(outbox(id, topic, news))]);
 }
 
-fn valued(tape: &mut Tape, key: &mut KeyState, rows: Vec<Change>) {
+fn valued(tape: &mut Tape, key: &mut KeyState, rows: Vec<Change>, news: u64) {
     key.valued_through = Some(date(3));
-    let mut changes = vec![state(key)];
+    let mut changes = vec![state(key), put(series::valued(news))];
     changes.extend(rows);
     tape.commit("position-valuation-calculator-1", changes);
 }
@@ -158,8 +159,11 @@ fn price(tape: &mut Tape, key: &mut KeyState) {
     tape.commit("valuation-scheduler-1", vec![gone(trigger), put(job.clone())]);
     key.input_version += 1;
     tape.commit("reprocessing-worker-1", vec![state(key), gone(job)]);
-    valued(tape, key, snapshots(1, (0, 0), &[(10, 100); 3]));
+    valued(tape, key, snapshots(1, (0, 0), &[(10, 100); 3]), 21);
     tape.name("first valued");
+    let row = |day, begin, bought| series::row(day, (0, 0), (10, 100), begin, bought);
+    tape.series(21, &[row(1, 0, 100), row(2, 100, 0), row(3, 100, 0)], Some(31));
+    tape.sums(31, &[(1, 0, 100), (2, 100, 100), (3, 100, 100)]);
     current(tape, key, Vec::new());
     read(tape, key, (0, 0), (10, 100));
 }
@@ -175,13 +179,26 @@ fn later_trade(tape: &mut Tape, key: &mut KeyState) {
     tape.commit("position-calculator-1", changes);
     tape.done("position-calculator", &[Topic::RawTransactionsCompleted]);
     tape.flows(12, 0, &[LATER]);
-    valued(tape, key, snapshots(2, (0, 1), &[(15, 160); 2]));
+    valued(tape, key, snapshots(2, (0, 1), &[(15, 160); 2]), 22);
     tape.name("later valued");
+    let row = |day, begin, bought| series::row(day, (0, 1), (15, 160), begin, bought);
+    tape.series(22, &[row(2, 100, 60), row(3, 150, 0)], Some(32));
+    tape.sums(32, &[(2, 100, 150), (3, 150, 150)]);
     current(tape, key, Vec::new());
     tape.name("later current");
     read(tape, key, (0, 1), (15, 160));
     read(tape, key, (0, 1), (15, 160));
     tape.name("later read");
+}
+
+/// Rows of the series that nobody sees once epoch 1 is served.
+fn replaced() -> [Row; 3] {
+    [
+        series::row(1, (0, 0), (10, 100), 0, 100),
+        series::row(2, (0, 1), (15, 160), 100, 60),
+        series::row(3, (0, 1), (15, 160), 150, 0),
+    ]
+    .map(|row| Row::PositionSeries(Rc::new(row)))
 }
 
 fn backdated_trade(tape: &mut Tape, key: &mut KeyState) {
@@ -217,8 +234,14 @@ fn backdated_trade(tape: &mut Tape, key: &mut KeyState) {
     tape.commit("position-calculator-1", changes);
     tape.name("replayed");
     tape.flows(13, 1, &[BACKDATED, FIRST, LATER]);
-    valued(tape, key, snapshots(1, (1, 2), &[(12, 118), (17, 178), (17, 178)]));
+    valued(tape, key, snapshots(1, (1, 2), &[(12, 118), (17, 178), (17, 178)]), 23);
     tape.name("backdated valued");
+    let rows = [
+        series::row(1, (1, 2), (12, 118), 0, 118),
+        series::row(2, (1, 2), (17, 178), 120, 60),
+        series::row(3, (1, 2), (17, 178), 170, 0),
+    ];
+    tape.series(23, &rows, None);
     let pruned = [
         Row::Cashflow(Rc::new(FIRST.flow(0))),
         Row::Cashflow(Rc::new(LATER.flow(0))),
@@ -228,8 +251,12 @@ fn backdated_trade(tape: &mut Tape, key: &mut KeyState) {
         Row::Snapshot(Rc::new(snapshot(2, (0, 1), (15, 160)))),
         Row::Snapshot(Rc::new(snapshot(3, (0, 1), (15, 160)))),
     ];
-    current(tape, key, pruned.map(gone).to_vec());
+    let mut more = pruned.map(gone).to_vec();
+    more.extend(replaced().map(gone));
+    more.push(put(series::due(33)));
+    current(tape, key, more);
     tape.name("backdated current");
+    tape.sums(33, &[(1, 0, 120), (2, 120, 170), (3, 170, 170)]);
     read(tape, key, (1, 2), (17, 178));
     read(tape, key, (1, 2), (17, 178));
     tape.name("last read");

@@ -6,12 +6,13 @@ mod conduct;
 mod exemptions;
 mod queues;
 mod results;
+mod series;
 mod tape;
 
 use std::rc::Rc;
 
 use backdate_engine::domain::ids::{Epoch, Revision, Token};
-use backdate_engine::domain::records::Timing;
+use backdate_engine::domain::records::Classification;
 use backdate_engine::domain::records::{Fate, KeyStatus, Outcome, ParkReason};
 use backdate_engine::ports::host::Signal;
 use backdate_engine::ports::log::Topic;

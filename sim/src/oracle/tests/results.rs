@@ -25,6 +25,9 @@ fn g1_breaks_on_a_snapshot_that_should_not_be_there() {
     breaks(RuleId::G1, "there is a snapshot of 2025-01-04", |tape| {
         let extra = snapshot(4, (1, 2), (17, 178));
         tape.changes("backdated valued").push(put(Row::Snapshot(Rc::new(extra))));
+        let row = series::row(4, (1, 2), (17, 178), 170, 0);
+        tape.changes("rebuilt series").push(put(Row::PositionSeries(Rc::new(row))));
+        tape.changes("rebuilt sums").push(series::sum(4, 170, 170));
         edit_read(tape, "last read", |positions| {
             positions[0].snapshot = Some(snapshot(4, (1, 2), (17, 178)));
         });
@@ -161,6 +164,9 @@ fn raise_revision(event: &mut Event) {
                     Row::Snapshot(row) if row.revision == Revision(2) => {
                         Rc::make_mut(row).revision = Revision(3);
                     }
+                    Row::PositionSeries(row) if row.revision == Revision(2) => {
+                        Rc::make_mut(row).revision = Revision(3);
+                    }
                     _ => {}
                 }
             }
@@ -200,11 +206,11 @@ fn g6_breaks_when_a_lot_holds_more_than_the_position() {
 }
 
 #[test]
-fn g1_breaks_on_a_cash_flow_that_counts_at_the_wrong_time_of_its_day() {
+fn g1_breaks_on_a_cash_flow_of_the_wrong_kind() {
     breaks(RuleId::G1, "the cash flow of B2 must be", |tape| {
-        let mut late = LATER.flow(1);
-        late.cashflow.timing = Timing::Eod;
-        tape.changes("replayed flows")[2] = put(Row::Cashflow(Rc::new(late)));
+        let mut wrong = LATER.flow(1);
+        wrong.cashflow.classification = Classification::Transfer;
+        tape.changes("replayed flows")[2] = put(Row::Cashflow(Rc::new(wrong)));
     });
 }
 
@@ -234,8 +240,11 @@ fn g5_breaks_when_a_transaction_has_two_cash_flows() {
         let mut second = LATER.flow(0);
         second.place.at = FIRST.place().at;
         let second = Row::Cashflow(Rc::new(second));
-        let healed = committed("cashflow-calculator-2", vec![gone(second.clone())]);
-        let doubled = committed("cashflow-calculator-2", vec![put(second)]);
+        // With news of the series that it is in.
+        let news = series::valued(29);
+        let healed = vec![gone(second.clone()), gone(news.clone())];
+        let healed = committed("cashflow-calculator-2", healed);
+        let doubled = committed("cashflow-calculator-2", vec![put(second), put(news)]);
         tape.insert_after("later flow", "postgres", healed);
         tape.insert_after("later flow", "postgres", doubled);
     });
@@ -243,14 +252,16 @@ fn g5_breaks_when_a_transaction_has_two_cash_flows() {
 
 #[test]
 fn g6_breaks_when_a_cash_flow_is_booked_with_the_wrong_sign_or_for_nothing() {
-    let then_right = |tape: &mut Tape, wrong: CashflowRow, healed: Vec<Change>| {
+    let then_right = |tape: &mut Tape, wrong: CashflowRow, mut healed: Vec<Change>| {
+        // With news of the series that it is in.
+        healed.push(gone(series::valued(29)));
         let wrong = put(Row::Cashflow(Rc::new(wrong)));
         let healed = committed("cashflow-calculator-2", healed);
         tape.insert_after("later flow", "postgres", healed);
         tape.insert_after(
             "later flow",
             "postgres",
-            committed("cashflow-calculator-2", vec![wrong]),
+            committed("cashflow-calculator-2", vec![wrong, put(series::valued(29))]),
         );
     };
     breaks(RuleId::G6, "is booked as", |tape| {

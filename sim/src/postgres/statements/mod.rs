@@ -8,6 +8,7 @@ mod keys;
 mod outbox;
 mod persistence;
 pub(super) mod reads;
+mod series;
 mod support;
 mod timeline;
 mod triggers;

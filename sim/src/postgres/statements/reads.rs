@@ -4,15 +4,18 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use backdate_engine::defects::{Defect, is_planted};
-use backdate_engine::domain::ids::{Epoch, Key, SecurityId};
+use backdate_engine::domain::ids::{Epoch, Key, PortfolioId, SecurityId};
 use backdate_engine::domain::records::{KeyStatus, Place};
 use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::StoreError;
 use backdate_engine::ports::store::rows::{
-    HistoryRow, JobStatus, KeyState, SnapshotRow, ValuationJobRow,
+    CashflowRow, HistoryRow, JobStatus, KeyState, PortfolioRow, PortfolioSeriesRow, SnapshotRow,
+    ValuationJobRow,
 };
 use backdate_engine::ports::store::statements::{
-    Backlog, HistoryRead, PositionRead, ReadBacklog, ReadPortfolioPositions, ReadPositionHistory,
+    Backlog, CashflowRead, CashflowsRead, HistoryRead, PositionRead, ReadBacklog,
+    ReadPortfolioCashflows, ReadPortfolioPositions, ReadPortfolioSeries, ReadPositionHistory,
+    SeriesRead,
 };
 
 use super::super::core::session::Session;
@@ -26,14 +29,22 @@ use super::validity::Validity;
 
 impl Run for ReadPortfolioPositions {
     async fn run(self, session: &mut Session) -> Result<Vec<PositionRead>, StoreError> {
-        let first =
-            Key { portfolio_id: self.portfolio_id.clone(), security_id: SecurityId::new("") };
         Ok(session.read(|view| {
-            let keys = view.range::<KeyState>(first..);
-            let keys = keys.take_while(|state| state.key.portfolio_id == self.portfolio_id);
+            let keys = states(view, &self.portfolio_id, SecurityId::new(""));
             keys.filter_map(|state| position(view, state, self.as_of)).collect()
         }))
     }
+}
+
+/// Keys of a portfolio from a security on, in their order.
+fn states<'a>(
+    view: View<'a>,
+    portfolio_id: &'a PortfolioId,
+    security_id: SecurityId,
+) -> impl Iterator<Item = &'a Rc<KeyState>> {
+    let first = Key { portfolio_id: portfolio_id.clone(), security_id };
+    let keys = view.range::<KeyState>(first..);
+    keys.take_while(move |state| state.key.portfolio_id == *portfolio_id)
 }
 
 fn position(view: View<'_>, state: &KeyState, as_of: Option<Date>) -> Option<PositionRead> {
@@ -87,6 +98,74 @@ impl Run for ReadPositionHistory {
                 revision: state.revision,
                 status: state.status,
                 rows: valid.take(self.limit as usize).map(|row| (**row).clone()).collect(),
+            })
+        });
+        session.count_rows(read.as_ref().map_or(0, |read| read.rows.len()));
+        Ok(read)
+    }
+}
+
+impl Run for ReadPortfolioCashflows {
+    async fn run(self, session: &mut Session) -> Result<Option<CashflowsRead>, StoreError> {
+        let read = session.read(|view| {
+            view.get::<PortfolioRow>(&self.portfolio_id)?;
+            let after_key = self.after.as_ref().map(|(security_id, _)| Key {
+                portfolio_id: self.portfolio_id.clone(),
+                security_id: security_id.clone(),
+            });
+            let after_state = after_key.as_ref().and_then(|key| view.get::<KeyState>(key));
+            let first = after_key.as_ref().map_or(SecurityId::new(""), |k| k.security_id.clone());
+            let keys = states(view, &self.portfolio_id, first);
+            let rows = keys.flat_map(|state| cashflows(view, state, &self));
+            Some(CashflowsRead {
+                after_epoch: after_state.map(|state| state.served_epoch),
+                rows: rows.take(self.limit as usize).collect(),
+            })
+        });
+        session.count_rows(read.as_ref().map_or(0, |read| read.rows.len()));
+        Ok(read)
+    }
+}
+
+/// Cash flows of a key that a page may show.
+fn cashflows<'a>(
+    view: View<'a>,
+    state: &'a KeyState,
+    asked: &'a ReadPortfolioCashflows,
+) -> impl Iterator<Item = CashflowRead> + use<'a> {
+    let validity = Validity::of(view, &state.key, state.served_epoch);
+    let seen = asked.after.as_ref().filter(|(id, _)| *id == state.key.security_id);
+    let seen = seen.map(|(_, place)| place);
+    let from = asked.from.map_or_else(first_place, Place::start_of);
+    let to = asked.to.map_or_else(last_place, |to| Place::start_of(to.next()));
+    let first = seen.map_or(from.clone(), |seen| from.max(seen.clone()));
+    let end = to.max(first.clone());
+    let at = |place: Place| (state.key.clone(), place, Epoch(0));
+    let rows = view.range::<CashflowRow>(at(first)..at(end));
+    let unseen = rows.filter(move |row| seen.is_none_or(|seen| row.place > *seen));
+    let valid = unseen.filter(move |row| validity.is_valid(row.epoch, row.place.date()));
+    valid.map(|row| CashflowRead {
+        served_epoch: state.served_epoch,
+        status: state.status,
+        row: (**row).clone(),
+    })
+}
+
+impl Run for ReadPortfolioSeries {
+    async fn run(self, session: &mut Session) -> Result<Option<SeriesRead>, StoreError> {
+        let read = session.read(|view| {
+            let portfolio = view.get::<PortfolioRow>(&self.portfolio_id)?;
+            let mut keys = states(view, &self.portfolio_id, SecurityId::new(""));
+            let is_open = keys.any(|state| state.status == KeyStatus::Reprocessing);
+            let from = self.from.unwrap_or(Date::from_days(i32::MIN));
+            let to = self.to.unwrap_or(Date::from_days(i32::MAX)).max(from);
+            let rows = (self.portfolio_id.clone(), from)..=(self.portfolio_id.clone(), to);
+            let rows = view.range::<PortfolioSeriesRow>(rows);
+            let rows = rows.filter(|row| self.to.is_none_or(|to| row.date <= to));
+            Some(SeriesRead {
+                base_currency: portfolio.portfolio.base_currency.clone(),
+                status: if is_open { KeyStatus::Reprocessing } else { KeyStatus::Current },
+                rows: rows.take(self.limit as usize).map(|row| (**row).clone()).collect(),
             })
         });
         session.count_rows(read.as_ref().map_or(0, |read| read.rows.len()));

@@ -9,7 +9,8 @@ use backdate_engine::domain::records::Place;
 use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::StoreError;
 use backdate_engine::ports::store::rows::{
-    CashflowRow, EpochRow, HistoryRow, KeyState, LotRow, ReplayRow, SnapshotRow, TimelineRow,
+    CashflowRow, EpochRow, HistoryRow, KeyState, LotRow, PositionSeriesRow, ReplayRow, SnapshotRow,
+    TimelineRow,
 };
 use backdate_engine::ports::store::statements::{
     DeleteHistory, DeleteLots, DeleteReplays, DeleteTimeline, FindReplays, InsertHistory,
@@ -179,6 +180,9 @@ impl Run for DeleteHistory {
             self.ranges.iter().flat_map(of_range).cloned().collect()
         });
         session.delete(rows, |_| true).await?;
+        if is_planted(Defect::CashflowSurvivesRewind) {
+            return Ok(());
+        }
         let flows: Vec<Version<CashflowRow>> = session.read(|view| {
             let of_range = |(key, epoch, from): &(Key, Epoch, Date)| {
                 let epoch = *epoch;
@@ -194,7 +198,7 @@ impl Run for DeleteHistory {
 impl Run for PruneEpochs {
     async fn run(self, session: &mut Session) -> Result<(), StoreError> {
         let (mut history, mut flows) = (Vec::new(), Vec::new());
-        let (mut snapshots, mut cuts) = (Vec::new(), Vec::new());
+        let (mut snapshots, mut series, mut cuts) = (Vec::new(), Vec::new(), Vec::new());
         session.read(|view| {
             for (key, epoch) in &self.keys {
                 let validity = Validity::of(view, key, *epoch);
@@ -210,7 +214,12 @@ impl Run for PruneEpochs {
                 };
                 flows.extend(rows.filter(is_old).cloned());
                 let last = (key.clone(), Date::from_days(i32::MAX), Epoch(u32::MAX));
-                let rows = view.versions::<SnapshotRow>((key.clone(), from, Epoch(0))..=last);
+                let range = (key.clone(), from, Epoch(0))..=last;
+                let rows = view.versions::<PositionSeriesRow>(range.clone());
+                let is_old =
+                    |v: &&Version<PositionSeriesRow>| validity.is_outlived(v.row.epoch, v.row.date);
+                series.extend(rows.filter(is_old).cloned());
+                let rows = view.versions::<SnapshotRow>(range);
                 let is_old =
                     |v: &&Version<SnapshotRow>| validity.is_outlived(v.row.epoch, v.row.date);
                 snapshots.extend(rows.filter(is_old).cloned());
@@ -223,6 +232,7 @@ impl Run for PruneEpochs {
         session.delete(history, |_| true).await?;
         session.delete(flows, |_| true).await?;
         session.delete(snapshots, |_| true).await?;
+        session.delete(series, |_| true).await?;
         session.delete(cuts, |_| true).await
     }
 }

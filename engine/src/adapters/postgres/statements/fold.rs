@@ -144,6 +144,12 @@ impl Run for PruneEpochs {
                     AND e.epoch < k.epoch AND ",
             is_cut!("e", "x.from_date"),
             ".from_date)
+            ), series AS (
+                DELETE FROM position_timeseries t USING k
+                WHERE t.portfolio_id = k.portfolio AND t.security_id = k.security
+                    AND t.date >= k.first_cut AND t.epoch < k.epoch AND ",
+            is_cut!("t", "x.from_date"),
+            ".date)
             )
             DELETE FROM daily_position_snapshots s USING k
             WHERE s.portfolio_id = k.portfolio AND s.security_id = k.security

@@ -15,6 +15,7 @@ mod keys;
 mod outbox;
 mod persistence;
 mod reads;
+mod series;
 mod support;
 mod timeline;
 mod valuation;

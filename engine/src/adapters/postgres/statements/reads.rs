@@ -3,15 +3,19 @@
 use sqlx::{Error, PgConnection, Row as _};
 
 use super::super::cells::{Cells, Read};
-use super::super::columns::snapshot_columns;
+use super::super::columns::{cashflow_columns, portfolio_series_columns, snapshot_columns};
 use super::super::types::Big;
+use super::series::is_valid;
 use super::valuation::valid_history;
 use super::{Run, rows, sql};
+use crate::domain::ids::Epoch;
 use crate::domain::records::KeyStatus;
 use crate::domain::time::Timestamp;
-use crate::ports::store::rows::HistoryRow;
+use crate::ports::store::rows::{HistoryRow, PortfolioSeriesRow};
 use crate::ports::store::statements::{
-    Backlog, HistoryRead, PositionRead, ReadBacklog, ReadPortfolioPositions, ReadPositionHistory,
+    Backlog, CashflowRead, CashflowsRead, HistoryRead, PositionRead, ReadBacklog,
+    ReadPortfolioCashflows, ReadPortfolioPositions, ReadPortfolioSeries, ReadPositionHistory,
+    SeriesRead,
 };
 
 impl Read for PositionRead {
@@ -123,6 +127,121 @@ impl Run for ReadPositionHistory {
         of_key.rows.extend(row);
         of_key.rows.extend(parts.filter_map(|part| part.row));
         Ok(Some(of_key))
+    }
+}
+
+impl Read for CashflowRead {
+    fn read(cells: &mut Cells<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            served_epoch: cells.take()?,
+            status: cells.named(KeyStatus::parse)?,
+            row: cells.row()?,
+        })
+    }
+}
+
+/// What a row of cash flows says of the page, and the row, unless the page has none.
+struct CashflowsPart {
+    after_epoch: Option<Epoch>,
+    row: Option<CashflowRead>,
+}
+
+impl Read for CashflowsPart {
+    fn read(cells: &mut Cells<'_>) -> Result<Self, Error> {
+        let after_epoch = cells.take()?;
+        let has_row: bool = cells.take()?;
+        Ok(Self { after_epoch, row: if has_row { Some(cells.row()?) } else { None } })
+    }
+}
+
+impl Run for ReadPortfolioCashflows {
+    async fn run(self, connection: &mut PgConnection) -> Result<Option<CashflowsRead>, Error> {
+        let text = concat!(
+            "SELECT (SELECT served_epoch FROM position_state
+                    WHERE portfolio_id = $1 AND security_id = $2),
+                r.version IS NOT NULL, r.*
+            FROM portfolios p
+            LEFT JOIN LATERAL (SELECT k.version, k.status, ",
+            cashflow_columns!(),
+            " FROM cashflows c
+                JOIN (SELECT portfolio_id AS portfolio, security_id AS security,
+                        served_epoch AS version, status
+                    FROM position_state WHERE portfolio_id = $1) k
+                    ON c.portfolio_id = k.portfolio AND c.security_id = k.security
+                WHERE c.portfolio_id = $1
+                    AND (c.security_id, c.transaction_date, c.place_rank, c.transaction_id)
+                        > (COALESCE($2, ''), COALESCE($3, '-infinity'), COALESCE($4, 0),
+                            COALESCE($5, ''))
+                    AND c.transaction_date >= COALESCE($6, '-infinity')
+                    AND c.transaction_date < COALESCE($7, 'infinity') AND ",
+            is_valid!("c", "x.from_date::timestamp AT TIME ZONE 'UTC' <= c.transaction_date"),
+            " ORDER BY c.security_id, c.transaction_date, c.place_rank, c.transaction_id, c.epoch
+                LIMIT $8) r ON true
+            WHERE p.portfolio_id = $1
+            ORDER BY r.security_id, r.transaction_date, r.place_rank, r.transaction_id, r.epoch"
+        );
+        let security_id = self.after.as_ref().map(|after| &after.0);
+        let place = self.after.as_ref().map(|after| &after.1);
+        let call = sql(text)
+            .bind(&self.portfolio_id)
+            .bind(security_id)
+            .bind(place.map(|place| place.at))
+            .bind(place.map(|place| i16::from(place.rank)))
+            .bind(place.map(|place| &place.transaction_id))
+            .bind(self.from.map(|from| from.start()))
+            .bind(self.to.map(|to| to.next().start()))
+            .bind(i64::from(self.limit));
+        let mut parts = rows::<CashflowsPart>(call, connection).await?.into_iter();
+        let Some(CashflowsPart { after_epoch, row }) = parts.next() else { return Ok(None) };
+        let rows = row.into_iter().chain(parts.filter_map(|part| part.row)).collect();
+        Ok(Some(CashflowsRead { after_epoch, rows }))
+    }
+}
+
+/// What a row of a series says of the portfolio, and the row, unless there is none.
+struct SeriesPart {
+    of_portfolio: SeriesRead,
+    row: Option<PortfolioSeriesRow>,
+}
+
+impl Read for SeriesPart {
+    fn read(cells: &mut Cells<'_>) -> Result<Self, Error> {
+        let of_portfolio = SeriesRead {
+            base_currency: cells.take()?,
+            status: cells.named(KeyStatus::parse)?,
+            rows: Vec::new(),
+        };
+        let has_row: bool = cells.take()?;
+        Ok(Self { of_portfolio, row: if has_row { Some(cells.row()?) } else { None } })
+    }
+}
+
+impl Run for ReadPortfolioSeries {
+    async fn run(self, connection: &mut PgConnection) -> Result<Option<SeriesRead>, Error> {
+        let text = concat!(
+            "SELECT p.base_currency, CASE WHEN EXISTS (SELECT FROM position_state
+                    WHERE portfolio_id = $1 AND status = 'REPROCESSING')
+                    THEN 'REPROCESSING' ELSE 'CURRENT' END,
+                s.date IS NOT NULL, s.*
+            FROM portfolios p
+            LEFT JOIN LATERAL (SELECT ",
+            portfolio_series_columns!(),
+            " FROM portfolio_timeseries t
+                WHERE t.portfolio_id = $1 AND t.date >= COALESCE($2, '-infinity')
+                    AND t.date <= COALESCE($3, 'infinity')
+                ORDER BY t.date LIMIT $4) s ON true
+            WHERE p.portfolio_id = $1 ORDER BY s.date"
+        );
+        let call = sql(text)
+            .bind(&self.portfolio_id)
+            .bind(self.from)
+            .bind(self.to)
+            .bind(i64::from(self.limit));
+        let mut parts = rows::<SeriesPart>(call, connection).await?.into_iter();
+        let Some(SeriesPart { mut of_portfolio, row }) = parts.next() else { return Ok(None) };
+        of_portfolio.rows.extend(row);
+        of_portfolio.rows.extend(parts.filter_map(|part| part.row));
+        Ok(Some(of_portfolio))
     }
 }
 

@@ -96,11 +96,11 @@ statements! {
         ranges: Vec<(Key, Epoch, Date)>,
     } -> ();
 
-    /// Deletes the rows of `position_history`, `daily_position_snapshots` and `cashflows` that are
-    /// not valid any more once `epoch` is the served one: rows of an epoch e < `epoch` dated on or
-    /// after the `from_date` of an epoch in (e, `epoch`] (by `position_epochs`); and the rows of
-    /// `position_epochs` that cut off nothing which an epoch in (e, `epoch`] does not cut off too,
-    /// as it starts no later. Rows of epochs above `epoch` stay.
+    /// Deletes the rows of `position_history`, `daily_position_snapshots`, `cashflows` and
+    /// `position_timeseries` that are not valid any more once `epoch` is the served one: rows of an
+    /// epoch e < `epoch` dated on or after the `from_date` of an epoch in (e, `epoch`] (by
+    /// `position_epochs`); and the rows of `position_epochs` that cut off nothing which an epoch in
+    /// (e, `epoch`] does not cut off too, as it starts no later. Rows of epochs above `epoch` stay.
     PruneEpochs {
         /// Key and its served epoch.
         keys: Vec<(Key, Epoch)>,

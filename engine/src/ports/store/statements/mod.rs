@@ -51,6 +51,7 @@ mod keys;
 mod outbox;
 mod persistence;
 mod reads;
+mod series;
 mod support;
 mod valuation;
 
@@ -61,6 +62,7 @@ pub use keys::*;
 pub use outbox::*;
 pub use persistence::*;
 pub use reads::*;
+pub use series::*;
 pub use support::*;
 pub use valuation::*;
 
@@ -124,9 +126,13 @@ any_statement! {
     // outbox
     TakeOutboxLane, ReadOutbox, DeleteOutbox,
     // reads (query-api)
-    ReadPortfolioPositions, ReadPositionHistory, ReadBacklog,
+    ReadPortfolioPositions, ReadPositionHistory, ReadPortfolioCashflows, ReadPortfolioSeries,
+    ReadBacklog,
     // support (query-api)
     FindStuckKeys, FindValuationJobs, ReadPortfolioOverview, ReadLineage,
     // cash flows
     ReadApplied, InsertCashflows,
+    // time series
+    ReadSnapshots, ReadCashflows, FindValued, DeletePositionSeries, CopyPositionSeries,
+    ReadSwitched, ReadDaySums, ReadPortfolioEdges, DeletePortfolioSeries, CopyPortfolioSeries,
 }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::rows::{HistoryRow, SnapshotRow};
-use crate::domain::ids::{Epoch, Key, PortfolioId, Revision};
+use super::super::rows::{CashflowRow, HistoryRow, PortfolioSeriesRow, SnapshotRow};
+use crate::domain::ids::{Currency, Epoch, Key, PortfolioId, Revision, SecurityId};
 use crate::domain::records::{KeyStatus, Place, Position};
 use crate::domain::time::Date;
 
@@ -29,6 +29,35 @@ statements! {
         /// Most rows.
         limit: u32,
     } -> Option<HistoryRead>;
+
+    /// The cash flows of a portfolio as readers see them, from one snapshot of the database: rows
+    /// valid for the served epoch of their key and dated in `[$from, $to]`, in order of securities
+    /// and places, at most `$limit` of them after `$after`. None: there is no such portfolio.
+    ReadPortfolioCashflows {
+        /// The portfolio.
+        portfolio_id: PortfolioId,
+        /// Security and place of the last row seen; none: from the first on.
+        after: Option<(SecurityId, Place)>,
+        /// First date; none: no bound.
+        from: Option<Date>,
+        /// Last date; none: no bound.
+        to: Option<Date>,
+        /// Most rows.
+        limit: u32,
+    } -> Option<CashflowsRead>;
+
+    /// The series of a portfolio, from one snapshot of the database: rows dated in `[$from, $to]`,
+    /// in date order, at most `$limit` of them. None: there is no such portfolio.
+    ReadPortfolioSeries {
+        /// The portfolio.
+        portfolio_id: PortfolioId,
+        /// First date; none: no bound.
+        from: Option<Date>,
+        /// Last date; none: no bound.
+        to: Option<Date>,
+        /// Most rows.
+        limit: u32,
+    } -> Option<SeriesRead>;
 
     /// Counts of work that is not done, for `settled`, gauges and reports.
     ReadBacklog {} -> Backlog;
@@ -70,6 +99,37 @@ pub struct HistoryRead {
     pub status: KeyStatus,
     /// Rows, in place order.
     pub rows: Vec<HistoryRow>,
+}
+
+/// A part of a portfolio's cash flows as readers see them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CashflowsRead {
+    /// The version that is shown of the key of the last row seen.
+    pub after_epoch: Option<Epoch>,
+    /// Rows, in order.
+    pub rows: Vec<CashflowRead>,
+}
+
+/// A cash flow, and what is said of its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CashflowRead {
+    /// The version that is shown of the key.
+    pub served_epoch: Epoch,
+    /// Status of the key.
+    pub status: KeyStatus,
+    /// The row.
+    pub row: CashflowRow,
+}
+
+/// A part of a portfolio's series.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeriesRead {
+    /// Currency of the rows.
+    pub base_currency: Currency,
+    /// REPROCESSING if any key of the portfolio is.
+    pub status: KeyStatus,
+    /// Rows, in date order.
+    pub rows: Vec<PortfolioSeriesRow>,
 }
 
 /// Work that is not done.
