@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
-use backdate_engine::services::query_api::routes::{ALL, HISTORY, OPENAPI, REPROCESS, Route};
+use backdate_engine::services::query_api::routes::{
+    ALL, CASHFLOWS, HISTORY, OPENAPI, REPROCESS, Route,
+};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
@@ -231,6 +233,8 @@ fn show(seen: &mut Seen, see: &mut Talk) {
     }
     let of_another = format!("{}?after=9.0.0.T", path(&HISTORY, "P"));
     seen.note(&HISTORY, &see.get(&of_another), 409);
+    let of_another = format!("{}?after=S/9.0.0.T", path(&CASHFLOWS, "P"));
+    seen.note(&CASHFLOWS, &see.get(&of_another), 409);
 }
 
 /// What is refused for what it is, or for who asks.

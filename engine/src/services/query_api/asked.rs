@@ -164,6 +164,17 @@ impl Asked {
         date.map(Some).ok_or(wrong)
     }
 
+    /// First and last date.
+    pub(super) fn dates(&self) -> Result<(Option<Date>, Option<Date>), Problem> {
+        let (from, to) = (self.date("from")?, self.date("to")?);
+        let is_empty = from.zip(to).is_some_and(|(from, to)| from > to);
+        let reason = "must not be before `from`";
+        match is_empty {
+            true => Err(Problem::InvalidParameter { name: "to", reason }),
+            false => Ok((from, to)),
+        }
+    }
+
     /// How long ago, in milliseconds; zero unless it is said.
     pub(super) fn age_ms(&self) -> Result<u64, Problem> {
         let Some(text) = self.text("older_than") else { return Ok(0) };

@@ -110,7 +110,7 @@ pub(super) async fn page<P: Ports>(api: Rc<Api<P>>, asked: Asked) -> Reply {
 }
 
 /// Version and place of a page's last row, as `next` gives them.
-fn cursor_text(version: Epoch, place: &Place) -> String {
+pub(super) fn cursor_text(version: Epoch, place: &Place) -> String {
     format!("{}.{}.{}.{}", version.0, place.at.micros(), place.rank, place.transaction_id)
 }
 
@@ -119,7 +119,8 @@ fn cursor(text: &str) -> Result<(Epoch, Place), Problem> {
     read_cursor(text).ok_or(NO_CURSOR)
 }
 
-fn read_cursor(text: &str) -> Option<(Epoch, Place)> {
+/// A cursor, if it may be one.
+pub(super) fn read_cursor(text: &str) -> Option<(Epoch, Place)> {
     let mut parts = text.splitn(4, '.');
     let epoch = Epoch(parts.next()?.parse().ok()?);
     let at = Timestamp::from_micros(parts.next()?.parse().ok()?);

@@ -9,6 +9,8 @@
 //! problem.rs     what can be wrong with a request, or with the answer to it
 //! positions.rs   positions of a portfolio
 //! history.rs     history of a position
+//! cashflows.rs   cash flows of a portfolio
+//! timeseries.rs  series of a portfolio
 //! support/       what an operator looks at
 //! ingest.rs      inputs, to be put on their topics
 //! openapi.rs     the routes, as a document
@@ -25,6 +27,7 @@
 
 mod answer;
 mod asked;
+pub mod cashflows;
 mod connection;
 pub mod history;
 mod ingest;
@@ -35,6 +38,7 @@ mod reprocess;
 mod router;
 pub mod routes;
 pub mod support;
+pub mod timeseries;
 
 use std::cell::{Cell, RefCell};
 use std::pin::pin;

@@ -9,7 +9,7 @@ use super::routes::{ALL, Route};
 /// What a parameter is, by its name.
 fn schema(parameter: &str) -> Value {
     match parameter {
-        "as_of_date" => json!({"type": "string", "format": "date"}),
+        "as_of_date" | "from" | "to" => json!({"type": "string", "format": "date"}),
         "limit" => json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
         "older_than" => json!({"type": "string", "pattern": "^[0-9]+[smhd]$", "example": "1h"}),
         "status" => json!({"type": "string", "enum": ["PENDING", "PROCESSING", "WAITING"]}),

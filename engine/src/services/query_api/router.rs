@@ -31,7 +31,7 @@ use super::asked::Asked;
 use super::problem::Problem;
 use super::routes::{self, Route};
 use super::support::{lineage, overview, stuck, valuation_jobs};
-use super::{Api, history, ingest, openapi, positions, reprocess};
+use super::{Api, cashflows, history, ingest, openapi, positions, reprocess, timeseries};
 use crate::domain::time::Timestamp;
 use crate::ports::Ports;
 use crate::ports::clock::Clock as _;
@@ -55,9 +55,11 @@ type Handler<P> = fn(Rc<Api<P>>, Asked) -> LocalBoxFuture<'static, Reply>;
 
 /// All routes.
 pub(super) fn router<P: Ports>(api: Rc<Api<P>>) -> Router {
-    let handlers: [(&'static Route, Handler<P>); 14] = [
+    let handlers: [(&'static Route, Handler<P>); 16] = [
         (&routes::POSITIONS, |api, asked| positions::list(api, asked).boxed_local()),
         (&routes::HISTORY, |api, asked| history::page(api, asked).boxed_local()),
+        (&routes::CASHFLOWS, |api, asked| cashflows::page(api, asked).boxed_local()),
+        (&routes::TIMESERIES, |api, asked| timeseries::page(api, asked).boxed_local()),
         (&routes::OVERVIEW, |api, asked| overview::view(api, asked).boxed_local()),
         (&routes::STUCK, |api, asked| stuck::page(api, asked).boxed_local()),
         (&routes::VALUATION_JOBS, |api, asked| valuation_jobs::page(api, asked).boxed_local()),

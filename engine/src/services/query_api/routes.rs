@@ -41,6 +41,8 @@ impl Route {
 pub const ALL: &[&Route] = &[
     &POSITIONS,
     &HISTORY,
+    &CASHFLOWS,
+    &TIMESERIES,
     &OVERVIEW,
     &STUCK,
     &VALUATION_JOBS,
@@ -73,6 +75,26 @@ pub const HISTORY: Route = Route {
     parameters: &["after", "limit"],
     bodies: &[],
     statuses: &[200, 304, 400, 401, 404, 409, 503],
+};
+
+/// Cash flows of a portfolio.
+pub const CASHFLOWS: Route = Route {
+    name: "GET /portfolios/{portfolio_id}/cashflows",
+    summary: "The cash flow of each applied transaction, each key at its served version",
+    right: Right::Read,
+    parameters: &["after", "from", "limit", "to"],
+    bodies: &[],
+    statuses: &[200, 304, 400, 401, 404, 409, 503],
+};
+
+/// Series of a portfolio.
+pub const TIMESERIES: Route = Route {
+    name: "GET /portfolios/{portfolio_id}/timeseries",
+    summary: "What a portfolio was worth at both ends of each business date",
+    right: Right::Read,
+    parameters: &["after", "from", "limit", "to"],
+    bodies: &[],
+    statuses: &[200, 304, 400, 401, 404, 503],
 };
 
 /// How a portfolio stands.
