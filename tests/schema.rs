@@ -1,7 +1,8 @@
 //! `list --schema`: the JSON schema takes every scenario that is shipped and no typo.
 //!
-//! The part of JSON Schema that it uses is read here, a few dozen lines, and a keyword that is not
-//! read fails the test, so that nothing passes by being overlooked.
+//! The part of JSON Schema that it uses, and the document of `query-api` too, is read here, a few
+//! dozen lines, and a keyword that is not read fails the test, so that nothing passes by being
+//! overlooked.
 
 use std::path::Path;
 
@@ -19,7 +20,7 @@ fn schema() -> Value {
 }
 
 /// What is wrong with a value, if anything is; `at` is its path.
-fn problem(root: &Value, schema: &Value, value: &Value, at: &str) -> Option<String> {
+pub(crate) fn problem(root: &Value, schema: &Value, value: &Value, at: &str) -> Option<String> {
     let keywords = match schema {
         Value::Bool(true) => return None,
         Value::Bool(false) => return Some(format!("{at}: nothing may be here")),

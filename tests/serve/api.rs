@@ -1,8 +1,7 @@
 //! `query-api` on real services: an HTTP client walks the document, and another one talks nonsense.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::collections::BTreeSet;
+use std::io::{BufReader, Write};
 
 use backdate_engine::services::query_api::routes::{
     ALL, CASHFLOWS, HISTORY, OPENAPI, REPROCESS, Route,
@@ -12,102 +11,19 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
 use super::fixture::{Place, Serving, until};
+use super::talk::{Answer, Talk, read_answer};
+use crate::schema::problem;
 
 const READ: &str = "a-token-to-see-with";
 const OPERATE: &str = "a-token-to-operate-with";
 /// Requests without any sense.
 const NONSENSE: usize = 10_000;
 
-/// An answer.
-pub(super) struct Answer {
-    status: u16,
-    headers: BTreeMap<String, String>,
-    pub(super) body: Value,
+/// What each route has answered, and the document that says what it may.
+struct Seen {
+    statuses: BTreeSet<(&'static str, u16)>,
+    document: Value,
 }
-
-/// A client on a connection that is opened when it is needed.
-pub(super) struct Talk {
-    address: String,
-    token: Option<&'static str>,
-    stream: Option<BufReader<TcpStream>>,
-}
-
-impl Talk {
-    /// One without a token.
-    pub(super) fn to(address: String) -> Self {
-        Self { address, token: None, stream: None }
-    }
-
-    fn with(&self, token: &'static str) -> Self {
-        Self { address: self.address.clone(), token: Some(token), stream: None }
-    }
-
-    /// Asks for something.
-    pub(super) fn get(&mut self, path: &str) -> Answer {
-        self.ask(&format!("GET {path}"), "", b"")
-    }
-
-    fn post(&mut self, path: &str, kind: &str, body: &str) -> Answer {
-        self.ask(&format!("POST {path}"), &format!("content-type: {kind}\r\n"), body.as_bytes())
-    }
-
-    fn ask(&mut self, line: &str, headers: &str, body: &[u8]) -> Answer {
-        let token = self.token.map(|token| format!("authorization: Bearer {token}\r\n"));
-        let token = token.unwrap_or_default();
-        let length = body.len();
-        let head = format!(
-            "{line} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n{token}{headers}\r\n"
-        );
-        self.say(&[head.as_bytes(), body].concat())
-    }
-
-    /// Says these bytes; a connection that was closed meanwhile is opened once more.
-    fn say(&mut self, bytes: &[u8]) -> Answer {
-        for _ in 0..2 {
-            let stream = self.stream.take();
-            let mut stream = stream.unwrap_or_else(|| {
-                BufReader::new(TcpStream::connect(&self.address).expect("it listens"))
-            });
-            // Who refuses a body may close before all of it was sent.
-            let sent = stream.get_mut().write_all(bytes);
-            if let Some(answer) = read_answer(&mut stream) {
-                let closes = answer.headers.get("connection").is_some_and(|how| how == "close");
-                if sent.is_ok() && !closes {
-                    self.stream = Some(stream);
-                }
-                return answer;
-            }
-        }
-        panic!("no answer to {:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(200)]));
-    }
-}
-
-/// The next answer on a connection; none if it was closed before.
-fn read_answer(stream: &mut BufReader<TcpStream>) -> Option<Answer> {
-    let mut line = String::new();
-    match stream.read_line(&mut line) {
-        Ok(0) => return None,
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-        read => read.expect("an answer is ASCII"),
-    };
-    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let mut headers = BTreeMap::new();
-    loop {
-        line.clear();
-        stream.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
-        headers.insert(name.to_ascii_lowercase(), value.to_owned());
-    }
-    let length = headers.get("content-length").and_then(|length| length.parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    stream.read_exact(&mut body).ok()?;
-    let body = serde_json::from_slice(&body).unwrap_or_default();
-    Some(Answer { status: status.expect("a status"), headers, body })
-}
-
-/// What each route has answered.
-#[derive(Default)]
-struct Seen(BTreeSet<(&'static str, u16)>);
 
 impl Seen {
     #[track_caller]
@@ -119,7 +35,17 @@ impl Seen {
             assert_eq!(body["status"], status, "{name}");
         }
         assert!(route.statuses.contains(&status), "{name} does not document {status}");
-        self.0.insert((name, status));
+        let operation = &self.document["paths"][route.path()][route.method().to_lowercase()];
+        let documented = &operation["responses"][status.to_string()]["content"];
+        let kind = answer.headers.get("content-type");
+        match kind {
+            None => assert!(documented.is_null() && body.is_null(), "{name}: {status}"),
+            Some(kind) => {
+                let wrong = problem(&self.document, &documented[kind]["schema"], body, "");
+                assert_eq!(wrong, None, "{name}: {status} {body}");
+            }
+        }
+        self.statuses.insert((name, status));
     }
 }
 
@@ -171,9 +97,9 @@ fn every_documented_status_occurs_and_no_other_does() {
     let mut serving = place.serve_under(&tokens(), &[]);
     serving.until_ready();
     let nobody = Talk::to(serving.next_address());
-    let (mut seen, mut see, mut operate) =
-        (Seen::default(), nobody.with(READ), nobody.with(OPERATE));
+    let (mut see, mut operate) = (nobody.with(READ), nobody.with(OPERATE));
     let document = see.get(OPENAPI.path()).body;
+    let mut seen = Seen { statuses: BTreeSet::new(), document: document.clone() };
     take(&mut seen, &mut operate);
     until("it is valued", || {
         let body = see.get("/portfolios/P/positions").body;
@@ -185,6 +111,7 @@ fn every_documented_status_occurs_and_no_other_does() {
     refuse(&mut seen, &nobody);
     time_out(&mut seen, &operate);
     go_without_services(&mut seen, &place);
+    be_refused(&mut seen, &place);
     let documented = document["paths"].as_object().expect("an object").iter();
     let documented = documented.flat_map(|(path, operations)| {
         operations.as_object().expect("an object").iter().flat_map(move |(method, operation)| {
@@ -194,7 +121,7 @@ fn every_documented_status_occurs_and_no_other_does() {
         })
     });
     let documented: BTreeSet<String> = documented.collect();
-    let occurred = seen.0.iter().map(|(name, status)| format!("{name}: {status}"));
+    let occurred = seen.statuses.iter().map(|(name, status)| format!("{name}: {status}"));
     assert_eq!(occurred.collect::<BTreeSet<_>>(), documented);
     check_access_log(&serving);
 }
@@ -240,8 +167,7 @@ fn show(seen: &mut Seen, see: &mut Talk) {
 /// What is refused for what it is, or for who asks.
 fn refuse(seen: &mut Seen, nobody: &Talk) {
     let (mut see, mut operate) = (nobody.with(READ), nobody.with(OPERATE));
-    let (mut nobody, mut stranger) = (nobody.with(""), nobody.with("not-a-token-of-ours"));
-    nobody.token = None;
+    let (mut nobody, mut stranger) = (nobody.without(), nobody.with("not-a-token-of-ours"));
     for route in ALL {
         let line = format!("{} {}", route.method(), path(route, "P"));
         seen.note(route, &nobody.ask(&line, "", b""), 401);
@@ -268,9 +194,9 @@ fn refuse(seen: &mut Seen, nobody: &Talk) {
 /// Bodies that do not come, all at the same time.
 fn time_out(seen: &mut Seen, operate: &Talk) {
     let begin = |route: &&'static Route| {
-        let mut stream = TcpStream::connect(&operate.address).expect("it listens");
+        let mut stream = operate.connected();
         let head = format!(
-            "{} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {OPERATE}\r\n\
+            "{} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {OPERATE}\r\n\
              content-length: 9\r\n\r\n[",
             route.name
         );
@@ -303,6 +229,39 @@ fn go_without_services(seen: &mut Seen, place: &Place) {
         let (route, answer) = asked.join().expect("it has an answer");
         seen.note(route, &answer, 503);
         assert_eq!(answer.headers["retry-after"], "1", "{}", route.name);
+    }
+}
+
+/// An instance that the database does not let in, that may send short messages only, and that asks
+/// for no token, so that it is no machine of a stranger's name.
+fn be_refused(seen: &mut Seen, place: &Place) {
+    place.tune("properties = { \"message.max.bytes\" = \"1000\" }\n", "");
+    let mut refused = place.serve_with(&["query-api"], "wrong-horse-battery");
+    let mut talk = Talk::to(refused.next_address());
+    let long = format!("{{\"note\":\"{}\",", "x".repeat(2_000));
+    for route in ALL {
+        let line = format!("{} {}", route.method(), path(route, "P"));
+        let misdirected = format!("{line} HTTP/1.1\r\nhost: stranger.example\r\n\r\n");
+        seen.note(route, &talk.say(misdirected.as_bytes()), 421);
+        if !route.statuses.contains(&500) {
+            continue;
+        }
+        let body = match is_post(&route) {
+            true if route.name == REPROCESS.name => input(route).to_owned(),
+            true => input(route).replacen('{', &long, 1),
+            false => String::new(),
+        };
+        let kind = "content-type: application/json\r\n";
+        let answer = talk.ask(&line, kind, body.as_bytes());
+        seen.note(route, &answer, 500);
+        assert!(!answer.headers.contains_key("retry-after"), "{}", route.name);
+        assert!(!answer.body.to_string().contains("28P01"), "{}", answer.body);
+    }
+    for cause in ["28P01", "message.max.bytes"] {
+        until("the log names the cause", || match refused.log() {
+            log if log.contains(cause) => Ok(()),
+            log => Err(log),
+        });
     }
 }
 

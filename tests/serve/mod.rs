@@ -1,9 +1,11 @@
 //! `serve` and `migrate` on a real Kafka and a real PostgreSQL: what an operator relies on.
 
 mod api;
+mod doors;
 mod fixture;
 mod inputs;
 mod relay;
+mod talk;
 mod trouble;
 
 use std::time::Duration;
@@ -83,7 +85,7 @@ fn one_process_takes_inputs_to_positions_and_stops_cleanly() {
         other => Err(format!("{other:?}")),
     });
     place.settle();
-    let mut asked = api::Talk::to(serving.next_address());
+    let mut asked = talk::Talk::to(serving.next_address());
     let list = asked.get(&format!("/portfolios/{}/positions", portfolio(0))).body;
     let held = list["positions"].as_array().expect("a list");
     assert!(!held.is_empty() && held.iter().all(|held| held["valuation"].is_object()));

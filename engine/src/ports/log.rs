@@ -118,6 +118,11 @@ impl LogError {
     pub fn is_retriable(&self) -> bool {
         !matches!(self, LogError::Unsupported(_))
     }
+
+    /// Whether the cause goes away without anybody's doing.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, LogError::Disconnected(_) | LogError::Fenced)
+    }
 }
 
 /// Access to the log.

@@ -41,6 +41,11 @@ pub trait Network {
     /// Those of the socket; the next call may succeed.
     async fn accept(&self) -> io::Result<Box<dyn Connection>>;
 
+    /// Whether this machine goes by that name, which may be followed by a port. Where no token is
+    /// asked for, a page of a stranger must not be able to reach the machine by a name of its own
+    /// that leads here (DNS rebinding).
+    fn goes_by(&self, name: &str) -> bool;
+
     /// Judges a client by its bearer token.
     fn judge(&self, token: Option<&str>, right: Right) -> Verdict;
 }

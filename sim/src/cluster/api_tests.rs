@@ -340,3 +340,29 @@ fn an_operator_sees_where_a_key_is_and_may_have_it_looked_at_again() {
         assert_eq!(client.get("/support/portfolios/P%2F1/overview").await.body, overview);
     });
 }
+
+#[test]
+fn what_was_given_up_does_not_overtake_its_correction() {
+    with_cluster(|client| async move {
+        client.settle().await;
+        let price = |price: &str| {
+            let body = format!(
+                "[{{\"security_id\":\"S\",\"price_date\":\"2025-01-03\",\
+                 \"price\":{price},\"currency\":\"EUR\"}}]"
+            );
+            let client = &client;
+            async move { client.post("/market-prices", "application/json", body).await }
+        };
+        client.control.crash("kafka-1", CrashCause::Scheduled);
+        let given_up = price("13").await;
+        assert_eq!((given_up.status, &given_up.body["code"]), (503, &"unacknowledged".into()));
+        client.control.restart("kafka-1");
+        let corrected = price("14").await;
+        assert_eq!(corrected.status, 202, "{}", corrected.body);
+        for _ in 0..200 {
+            client.process.sleep(Duration::from_millis(100)).await;
+        }
+        let answer = client.get(POSITIONS).await;
+        assert_eq!(answer.body["positions"][0]["valuation"]["market_price"], "14");
+    });
+}

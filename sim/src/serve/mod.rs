@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use backdate_engine::adapters::telemetry::{http, logs};
 use backdate_engine::runtime::ProcessKind;
+use backdate_engine::services::query_api;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -35,6 +36,9 @@ use fleet::{Fleet, Shared};
 
 /// How long an instance may work after it was asked to stop.
 pub const WORK_MAX: Duration = Duration::from_secs(8);
+
+/// Whatever a client was promised an answer to is answered within it.
+const _: () = assert!(query_api::STOP_MAX.as_millis() < WORK_MAX.as_millis());
 
 /// How long a stop may take altogether.
 pub const STOP_MAX: Duration = Duration::from_millis(9_500);

@@ -42,7 +42,11 @@ pub(super) fn judge(error: &sqlx::Error, config: &PostgresConfig) -> Failure {
                 PgSeverity::Fatal | PgSeverity::Panic => Failure::Session(meaning),
                 // The session's prepared statements are gone or do not fit the tables any more; a
                 // new session prepares them anew.
-                _ if matches!(inner.code(), "26000" | "0A000") => Failure::Session(meaning),
+                _ if inner.code() == "26000" || inner.message().starts_with("cached plan") => {
+                    let text = format!("{}: {}", address(config), inner.message());
+                    Failure::Session(StoreError::Disconnected(text))
+                }
+                _ if inner.code() == "0A000" => Failure::Session(meaning),
                 _ => Failure::Statement(meaning),
             }
         }

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::future::pending;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use hyper_util::rt::TokioIo;
@@ -23,9 +24,14 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// Whether nobody needs one.
+    fn are_none(&self) -> bool {
+        self.read.is_none() && self.operate.is_none()
+    }
+
     /// Judges a client. Where there is no token at all, everybody may do everything.
     fn judge(&self, shown: Option<&str>, right: Right) -> Verdict {
-        if self.read.is_none() && self.operate.is_none() {
+        if self.are_none() {
             return Verdict::Allowed;
         }
         let Some(shown) = shown else { return Verdict::Unknown };
@@ -49,6 +55,22 @@ fn is_same(secret: Option<&Secret>, shown: &str) -> bool {
         difference |= byte ^ secret.get(index % secret.len().max(1)).copied().unwrap_or_default();
     }
     std::hint::black_box(difference) == 0
+}
+
+/// Whether a name, which may be followed by a port, is of the loopback interface: such a one leads
+/// nobody's browser here but that of somebody on this machine, to a page that comes from here.
+fn is_loopback(name: &str) -> bool {
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let name = match name.rsplit_once(':') {
+        Some((name, port)) if is_port(port) && !name.ends_with(':') => name,
+        _ => name,
+    };
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let address: Option<IpAddr> = bare.parse().ok();
+    match address {
+        Some(address) => address.is_loopback() && address.is_ipv6() == (bare.len() < name.len()),
+        None => name.eq_ignore_ascii_case("localhost"),
+    }
 }
 
 /// The network of one instance; clones are the same.
@@ -88,6 +110,11 @@ impl Network for Doors {
         Ok(Box::new(TokioIo::new(stream)))
     }
 
+    fn goes_by(&self, name: &str) -> bool {
+        // A page does not know the token, so it needs no other name to be kept out.
+        !self.0.tokens.are_none() || is_loopback(name)
+    }
+
     fn judge(&self, token: Option<&str>, right: Right) -> Verdict {
         self.0.tokens.judge(token, right)
     }
@@ -113,4 +140,26 @@ fn a_token_says_what_its_bearer_may_do() {
     assert_eq!(one.judge(Some("see"), Right::Operate), Verdict::Forbidden);
     assert_eq!(one.judge(Some(""), Right::Operate), Verdict::Unknown);
     assert_eq!(Tokens::default().judge(None, Right::Operate), Verdict::Allowed);
+}
+
+#[test]
+fn only_names_of_the_loopback_interface_lead_here() {
+    for name in ["localhost", "LocalHost", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::1]:8080"] {
+        assert!(is_loopback(name), "{name}");
+    }
+    for name in [
+        "",
+        ":8080",
+        "localhost.evil.example",
+        "evil.example:8080",
+        "127.0.0.1.evil.example",
+        "192.168.0.1",
+        "[127.0.0.1]",
+        "::1",
+        "[::2]:80",
+        "127.0.0.1:x",
+        "user@localhost",
+    ] {
+        assert!(!is_loopback(name), "{name}");
+    }
 }

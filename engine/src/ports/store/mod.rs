@@ -58,6 +58,14 @@ impl StoreError {
     pub fn is_retriable(&self) -> bool {
         !matches!(self, StoreError::Unsupported(_))
     }
+
+    /// Whether the cause goes away without anybody's doing.
+    pub fn is_transient(&self) -> bool {
+        !matches!(
+            self,
+            StoreError::Unsupported(_) | StoreError::Refused(_) | StoreError::UniqueViolation(_)
+        )
+    }
 }
 
 /// The store.

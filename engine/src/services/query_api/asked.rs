@@ -1,6 +1,8 @@
 //! What a request says, checked before anybody acts upon it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use axum::body::Bytes;
 use axum::extract::RawPathParams;
@@ -48,6 +50,7 @@ pub(super) struct Asked {
     media: Option<Media>,
     body: Bytes,
     correlation_id: String,
+    is_sending: Rc<Cell<bool>>,
 }
 
 impl Asked {
@@ -65,6 +68,7 @@ impl Asked {
             media: None,
             body: Bytes::new(),
             correlation_id: String::new(),
+            is_sending: Rc::default(),
         };
         match path {
             Some(Ok(path)) => {
@@ -109,6 +113,16 @@ impl Asked {
     /// The body.
     pub(super) fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    /// Takes note that from now on something of it may be published.
+    pub(super) fn note_sending(&self) {
+        self.is_sending.set(true);
+    }
+
+    /// Whether something of it may be published; it goes on telling when the request is given away.
+    pub(super) fn sending(&self) -> Rc<Cell<bool>> {
+        self.is_sending.clone()
     }
 
     /// The id that travels through.

@@ -63,7 +63,7 @@ pub(super) async fn take<P: Ports>(api: Rc<Api<P>>, asked: Asked, topic: Topic) 
         return Err(Problem::InvalidRows(errors));
     }
     let accepted = records.len();
-    api.publish(records).await?;
+    api.publish(&asked, records).await?;
     Ok(taken(accepted, asked.correlation_id()))
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! routes.rs      every route: path, parameters, who may ask
 //! router.rs      from a request to an answer: rights, deadline, tag, access log
-//! connection.rs  HTTP on one connection
+//! connection.rs  HTTP on one connection, and how many there may be
 //! asked.rs       what a request says, checked
 //! answer.rs      what is said back, and the tag of it
 //! problem.rs     what can be wrong with a request, or with the answer to it
@@ -14,6 +14,7 @@
 //! support/       what an operator looks at
 //! ingest.rs      inputs, to be put on their topics
 //! openapi.rs     the routes, as a document
+//! schemas.rs     what their answers look like, for that document
 //! reprocess.rs   transactions, to be looked at once more
 //! ```
 //!
@@ -22,8 +23,11 @@
 //!
 //! # Invariants
 //! - No request, however malformed, is answered with a status of 500 or more, unless a service that
-//!   the engine needs is away or the answer is overdue (503).
-//! - A stop finishes the requests in hand and accepts no others.
+//!   the engine needs is away or the answer is overdue (503), or that service refuses (500).
+//! - A stop finishes the requests that are worked on, accepts no others, waits for no client, and
+//!   is over within [`STOP_MAX`].
+//! - Records are published in the order in which their requests began to be, also after one that
+//!   was given up.
 
 mod answer;
 mod asked;
@@ -37,23 +41,27 @@ mod problem;
 mod reprocess;
 mod router;
 pub mod routes;
+mod schemas;
 pub mod support;
 pub mod timeseries;
 
-use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, LocalBoxFuture, Shared, select};
+use futures_util::lock::Mutex;
 
 pub use answer::ReprocessingStatus;
+use problem::Problem;
 
+use self::asked::Asked;
+use self::connection::Connections;
 use super::instance::Instance;
 use crate::ports::Ports;
 use crate::ports::host::Host as _;
-use crate::ports::log::{Log, LogError, LogProducer as _, NewRecord};
+use crate::ports::log::{Log, LogProducer as _, NewRecord};
 use crate::ports::network::Network as _;
 use crate::ports::store::{Statement, Store as _, StoreError};
 
@@ -65,14 +73,23 @@ pub(super) const CALLS: &[&str] = &["ReadPortfolioPositions"];
 
 /// How often it is looked whether somebody asks for a stop.
 const STOP_POLL: Duration = Duration::from_millis(200);
-/// Connections at the same time; further clients wait until one is closed.
-const CONNECTIONS_MAX: usize = 256;
+/// How long an answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(6);
+/// How long a stop takes at the most on a machine that is not short of time: until it is noticed,
+/// until the last answer is there, until that is written, and until all of this is noticed.
+pub const STOP_MAX: Duration =
+    STOP_POLL.saturating_mul(2).saturating_add(ANSWER_MAX).saturating_add(connection::WRITE_MAX);
+
+/// Says, once and for all, that a stop is asked for.
+type Stopping = Shared<LocalBoxFuture<'static, ()>>;
 
 /// What all requests to an instance share.
 pub(super) struct Api<P: Ports> {
     instance: Instance<P>,
-    /// Idle since the last request that published something.
-    producer: RefCell<Option<<P::Log as Log>::Producer>>,
+    /// One for all requests, opened by the first: what is published after a send that was given up
+    /// stands after it, whether that arrives or not.
+    producer: Mutex<Option<<P::Log as Log>::Producer>>,
+    stopping: Stopping,
 }
 
 impl<P: Ports> Api<P> {
@@ -81,20 +98,18 @@ impl<P: Ports> Api<P> {
         self.instance.ports.store().query(statement).await
     }
 
-    /// Publishes records and waits until the broker has acknowledged all. A producer whose send was
-    /// given up, or failed, is not used again.
-    async fn publish(&self, records: Vec<NewRecord>) -> Result<(), LogError> {
+    /// Publishes the records of a request and waits until the broker has acknowledged all.
+    async fn publish(&self, asked: &Asked, records: Vec<NewRecord>) -> Result<(), Problem> {
         if records.is_empty() {
             return Ok(());
         }
-        let idle = self.producer.borrow_mut().take();
-        let mut producer = match idle {
+        let mut producer = self.producer.lock().await;
+        let producer = match &mut *producer {
             Some(producer) => producer,
-            None => self.instance.ports.log().producer().await?,
+            none => none.insert(self.instance.ports.log().producer().await?),
         };
-        producer.send(records).await?;
-        *self.producer.borrow_mut() = Some(producer);
-        Ok(())
+        asked.note_sending();
+        Ok(producer.send(records).await?)
     }
 }
 
@@ -109,14 +124,11 @@ pub(crate) async fn run<P: Ports>(instance: Instance<P>) {
         };
         asked.boxed_local().shared()
     };
+    let (producer, stop) = (Mutex::new(None), stopping.clone());
     let router =
-        router::router(Rc::new(Api { instance: instance.clone(), producer: RefCell::default() }));
-    let open = Rc::new(Cell::new(0));
+        router::router(Rc::new(Api { instance: instance.clone(), producer, stopping: stop }));
+    let connections = Rc::new(Connections::default());
     while !instance.is_stopping() {
-        if open.get() >= CONNECTIONS_MAX {
-            instance.sleep(STOP_POLL).await;
-            continue;
-        }
         let accept = pin!(instance.ports.network().accept());
         let client = match select(accept, stopping.clone()).await {
             Either::Left((Ok(client), _)) => client,
@@ -127,20 +139,19 @@ pub(crate) async fn run<P: Ports>(instance: Instance<P>) {
             }
             Either::Right(_) => break,
         };
-        open.set(open.get() + 1);
+        while !connections.make_room() && !instance.is_stopping() {
+            instance.sleep(STOP_POLL).await;
+        }
+        let place = connections.enter();
         let clock = instance.clone();
-        let tick = move || {
+        let tick: connection::Tick = Box::new(move |duration| {
             let clock = clock.clone();
-            async move { clock.sleep(connection::IDLE_MAX).await }.boxed_local()
-        };
-        let served = connection::serve(client, router.clone(), Box::new(tick), stopping.clone());
-        let open = open.clone();
-        instance.ports.host().spawn(async move {
-            served.await;
-            open.set(open.get() - 1);
+            async move { clock.sleep(duration).await }.boxed_local()
         });
+        let served = connection::serve(client, router.clone(), tick, place, stopping.clone());
+        instance.ports.host().spawn(served);
     }
-    while open.get() > 0 {
+    while connections.open() > 0 {
         instance.sleep(STOP_POLL).await;
     }
 }

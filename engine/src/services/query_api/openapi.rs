@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Reply};
 use super::routes::{ALL, Route};
+use super::schemas;
 
 /// What a parameter is, by its name.
 fn schema(parameter: &str) -> Value {
@@ -25,6 +26,8 @@ pub fn document() -> Value {
         let path = paths.entry(route.path()).or_insert_with(|| json!({}));
         path[route.method().to_ascii_lowercase()] = operation(route);
     }
+    let mut schemas = schemas::all();
+    schemas.insert("Problem".to_owned(), problem());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -36,7 +39,7 @@ pub fn document() -> Value {
         },
         "paths": paths,
         "components": {
-            "schemas": { "Problem": problem() },
+            "schemas": schemas,
             "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
         },
         "security": [{ "bearer": [] }, {}],
@@ -51,7 +54,8 @@ fn operation(route: &Route) -> Value {
         |name| json!({"name": name, "in": "query", "required": false, "schema": schema(name)}),
     );
     let parameters: Vec<Value> = of_path.chain(of_query).collect();
-    let answers = route.statuses.iter().map(|status| (status.to_string(), response(*status)));
+    let answers = route.statuses.iter();
+    let answers = answers.map(|status| (status.to_string(), response(route, *status)));
     let answers: Map<String, Value> = answers.collect();
     let mut operation = json!({
         "summary": route.summary,
@@ -67,12 +71,12 @@ fn operation(route: &Route) -> Value {
     operation
 }
 
-fn response(status: u16) -> Value {
+fn response(route: &Route, status: u16) -> Value {
     let known = StatusCode::from_u16(status).ok();
     let description = known.and_then(|status| status.canonical_reason()).unwrap_or_default();
     let content = match status {
         304 => return json!({ "description": description }),
-        200..300 => json!({"application/json": {"schema": {"type": "object"}}}),
+        200..300 => json!({"application/json": {"schema": schemas::of_answer(route)}}),
         _ => json!({
             "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}},
         }),

@@ -65,12 +65,33 @@ pub(super) enum Problem {
     /// The pages so far are of a version that is not served any more.
     #[error("another version is served since the page before: begin again without `after`")]
     VersionChanged,
-    /// The database is away, or refuses.
+    /// The request was meant for a machine of another name.
+    #[error("without tokens, this is for those who name the machine by a loopback address")]
+    Misdirected,
+    /// The instance stops before the body has come.
+    #[error("the instance stops, and nothing was done; try again")]
+    Stopping,
+    /// The database is away.
     #[error("the database does not answer; try again")]
     Database(StoreError),
-    /// The broker is away, or refuses; some of the records may be published.
-    #[error("the broker does not answer; try again")]
+    /// The database refuses for a cause that goes away by nobody's waiting.
+    #[error("the database refuses; the cause is in the log, and a person has to remove it")]
+    DatabaseRefuses(StoreError),
+    /// The broker is away; some of the records may be published.
+    #[error("the broker does not answer, and some of the records may be published; try again")]
     Broker(LogError),
+    /// The broker refuses for a cause that goes away by nobody's waiting.
+    #[error(
+        "the broker refuses, and some of the records may be published; the cause is in the log, \
+         and a person has to remove it"
+    )]
+    BrokerRefuses(LogError),
+    /// The broker has not acknowledged the records in time, and still may.
+    #[error(
+        "the broker has not acknowledged the records in time: each may be published, now or later, \
+         but before whatever is posted next; try again"
+    )]
+    Unacknowledged,
     /// The answer is overdue.
     #[error("the answer took too long; try again")]
     Overdue,
@@ -122,7 +143,12 @@ impl Problem {
             Problem::NoRoute => (StatusCode::NOT_FOUND, "no_such_path"),
             Problem::NoMethod => (StatusCode::METHOD_NOT_ALLOWED, "no_such_method"),
             Problem::VersionChanged => (StatusCode::CONFLICT, "version_changed"),
+            Problem::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected"),
+            Problem::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             Problem::Database(_) => (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"),
+            Problem::DatabaseRefuses(_) => (StatusCode::INTERNAL_SERVER_ERROR, "database_refuses"),
+            Problem::BrokerRefuses(_) => (StatusCode::INTERNAL_SERVER_ERROR, "broker_refuses"),
+            Problem::Unacknowledged => (StatusCode::SERVICE_UNAVAILABLE, "unacknowledged"),
             Problem::Broker(_) => (StatusCode::SERVICE_UNAVAILABLE, "broker_unavailable"),
             Problem::Overdue => (StatusCode::SERVICE_UNAVAILABLE, "overdue"),
         }
@@ -152,12 +178,18 @@ impl Problem {
 
 impl From<LogError> for Problem {
     fn from(error: LogError) -> Self {
-        Problem::Broker(error)
+        match error.is_transient() {
+            true => Problem::Broker(error),
+            false => Problem::BrokerRefuses(error),
+        }
     }
 }
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        Problem::Database(error)
+        match error.is_transient() {
+            true => Problem::Database(error),
+            false => Problem::DatabaseRefuses(error),
+        }
     }
 }

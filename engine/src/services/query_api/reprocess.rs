@@ -56,6 +56,6 @@ pub(super) async fn take<P: Ports>(api: Rc<Api<P>>, asked: Asked) -> Reply {
     });
     let records: Vec<_> = records.collect();
     let accepted = records.len();
-    api.publish(records).await?;
+    api.publish(&asked, records).await?;
     Ok(taken(accepted, asked.correlation_id()))
 }

@@ -14,7 +14,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, DATE, ETAG, IF_NONE_MATCH, RETRY_AFTER,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, DATE, ETAG, HOST, IF_NONE_MATCH, RETRY_AFTER,
     WWW_AUTHENTICATE,
 };
 use axum::http::request::Parts;
@@ -31,17 +31,17 @@ use super::asked::Asked;
 use super::problem::Problem;
 use super::routes::{self, Route};
 use super::support::{lineage, overview, stuck, valuation_jobs};
-use super::{Api, cashflows, history, ingest, openapi, positions, reprocess, timeseries};
+use super::{
+    ANSWER_MAX, Api, cashflows, history, ingest, openapi, positions, reprocess, timeseries,
+};
 use crate::domain::time::Timestamp;
 use crate::ports::Ports;
 use crate::ports::clock::Clock as _;
 use crate::ports::host::{Answered, Host as _};
 use crate::ports::log::Topic;
-use crate::ports::network::{Network as _, Verdict};
+use crate::ports::network::{Network, Verdict};
 use crate::ports::random::Random as _;
 
-/// How long an answer may take.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Bytes of a body.
 const BODY_MAX: usize = 8 * 1024 * 1024;
 /// Seconds after which a client may ask again what could not be answered.
@@ -126,8 +126,12 @@ impl<P: Ports> Call<P> {
         let correlation_id = self.correlation_id(&parts);
         let reply = self.reply(path, &parts, body, &correlation_id).await;
         match &reply {
-            Err(Problem::Database(error)) => self.api.instance.trouble("query-api", error),
-            Err(Problem::Broker(error)) => self.api.instance.trouble("query-api", error),
+            Err(Problem::Database(error) | Problem::DatabaseRefuses(error)) => {
+                self.api.instance.trouble("query-api", error);
+            }
+            Err(Problem::Broker(error) | Problem::BrokerRefuses(error)) => {
+                self.api.instance.trouble("query-api", error);
+            }
             _ => {}
         }
         let code = reply.as_ref().err().map(|problem| problem.code().1);
@@ -170,6 +174,9 @@ impl<P: Ports> Call<P> {
         correlation_id: &str,
     ) -> Reply {
         let instance = &self.api.instance;
+        if !is_ours(parts, instance.ports.network()) {
+            return Err(Problem::Misdirected);
+        }
         match instance.ports.network().judge(token(parts), self.route.right) {
             Verdict::Allowed => {}
             Verdict::Unknown => return Err(Problem::Unauthorized),
@@ -180,17 +187,23 @@ impl<P: Ports> Call<P> {
         let asked = Asked::read(self.route, path, query)?;
         let mut overdue = pin!(instance.sleep(ANSWER_MAX));
         let body = match self.route.method() {
-            "POST" => match select(pin!(to_bytes(body, BODY_MAX)), overdue.as_mut()).await {
-                Either::Left((Ok(body), _)) => body,
-                Either::Left((Err(error), _)) => return Err(unread(&error)),
-                Either::Right(_) => return Err(Problem::BodyOverdue),
-            },
+            "POST" => {
+                let late = select(overdue.as_mut(), self.api.stopping.clone());
+                match select(pin!(to_bytes(body, BODY_MAX)), late).await {
+                    Either::Left((Ok(body), _)) => body,
+                    Either::Left((Err(error), _)) => return Err(unread(&error)),
+                    Either::Right((Either::Left(_), _)) => return Err(Problem::BodyOverdue),
+                    Either::Right((Either::Right(_), _)) => return Err(Problem::Stopping),
+                }
+            }
             _ => Bytes::new(),
         };
         let asked = asked.with_body(parts.headers.get(CONTENT_TYPE), body, correlation_id);
+        let sending = asked.sending();
         let answer = (self.handler)(self.api.clone(), asked);
         match select(answer, overdue).await {
             Either::Left((reply, _)) => reply,
+            Either::Right(_) if sending.get() => Err(Problem::Unacknowledged),
             Either::Right(_) => Err(Problem::Overdue),
         }
     }
@@ -206,6 +219,16 @@ fn unread(error: &axum::Error) -> Problem {
         cause = found.source();
     }
     Problem::MalformedBody("did not come whole")
+}
+
+/// Whether every name by which a request calls this machine is one that it goes by.
+fn is_ours(parts: &Parts, network: &impl Network) -> bool {
+    let named = parts.headers.get_all(HOST).iter().map(|name| name.to_str().unwrap_or_default());
+    let mut named = named.chain(parts.uri.host()).peekable();
+    if named.peek().is_none() {
+        return network.goes_by("");
+    }
+    named.all(|name| network.goes_by(name))
 }
 
 /// The bearer token of a request.

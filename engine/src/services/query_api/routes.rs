@@ -64,7 +64,7 @@ pub const POSITIONS: Route = Route {
     right: Right::Read,
     parameters: &["as_of_date"],
     bodies: &[],
-    statuses: &[200, 304, 400, 401, 404, 503],
+    statuses: &[200, 304, 400, 401, 404, 421, 500, 503],
 };
 
 /// History of a position.
@@ -74,7 +74,7 @@ pub const HISTORY: Route = Route {
     right: Right::Read,
     parameters: &["after", "limit"],
     bodies: &[],
-    statuses: &[200, 304, 400, 401, 404, 409, 503],
+    statuses: &[200, 304, 400, 401, 404, 409, 421, 500, 503],
 };
 
 /// Cash flows of a portfolio.
@@ -84,7 +84,7 @@ pub const CASHFLOWS: Route = Route {
     right: Right::Read,
     parameters: &["after", "from", "limit", "to"],
     bodies: &[],
-    statuses: &[200, 304, 400, 401, 404, 409, 503],
+    statuses: &[200, 304, 400, 401, 404, 409, 421, 500, 503],
 };
 
 /// Series of a portfolio.
@@ -94,7 +94,7 @@ pub const TIMESERIES: Route = Route {
     right: Right::Read,
     parameters: &["after", "from", "limit", "to"],
     bodies: &[],
-    statuses: &[200, 304, 400, 401, 404, 503],
+    statuses: &[200, 304, 400, 401, 404, 421, 500, 503],
 };
 
 /// How a portfolio stands.
@@ -104,7 +104,7 @@ pub const OVERVIEW: Route = Route {
     right: Right::Read,
     parameters: &[],
     bodies: &[],
-    statuses: &[200, 304, 400, 401, 404, 503],
+    statuses: &[200, 304, 400, 401, 404, 421, 500, 503],
 };
 
 /// Keys that are being reprocessed for long.
@@ -114,7 +114,7 @@ pub const STUCK: Route = Route {
     right: Right::Read,
     parameters: &["after", "limit", "older_than"],
     bodies: &[],
-    statuses: &[200, 304, 400, 401, 503],
+    statuses: &[200, 304, 400, 401, 421, 500, 503],
 };
 
 /// What is to be valued.
@@ -124,7 +124,7 @@ pub const VALUATION_JOBS: Route = Route {
     right: Right::Read,
     parameters: &["after", "limit", "status"],
     bodies: &[],
-    statuses: &[200, 304, 400, 401, 503],
+    statuses: &[200, 304, 400, 401, 421, 500, 503],
 };
 
 /// Where a key is.
@@ -134,7 +134,7 @@ pub const LINEAGE: Route = Route {
     right: Right::Read,
     parameters: &["limit"],
     bodies: &[],
-    statuses: &[200, 304, 400, 401, 404, 503],
+    statuses: &[200, 304, 400, 401, 404, 421, 500, 503],
 };
 
 /// This list.
@@ -144,7 +144,7 @@ pub const OPENAPI: Route = Route {
     right: Right::Read,
     parameters: &[],
     bodies: &[],
-    statuses: &[200, 304, 400, 401],
+    statuses: &[200, 304, 400, 401, 421],
 };
 
 /// Transactions, to be looked at once more.
@@ -154,7 +154,7 @@ pub const REPROCESS: Route = Route {
     right: Right::Operate,
     parameters: &[],
     bodies: &["application/json"],
-    statuses: &[202, 400, 401, 403, 404, 408, 413, 415, 503],
+    statuses: &[202, 400, 401, 403, 404, 408, 413, 415, 421, 500, 503],
 };
 
 /// Portfolios, to be stored.
@@ -164,7 +164,7 @@ pub const PUT_PORTFOLIOS: Route = Route {
     right: Right::Operate,
     parameters: &[],
     bodies: &["application/json", "text/csv"],
-    statuses: &[202, 400, 401, 403, 408, 413, 415, 422, 503],
+    statuses: &[202, 400, 401, 403, 408, 413, 415, 421, 422, 500, 503],
 };
 
 /// Instruments, to be stored.
@@ -174,7 +174,7 @@ pub const PUT_INSTRUMENTS: Route = Route {
     right: Right::Operate,
     parameters: &[],
     bodies: &["application/json", "text/csv"],
-    statuses: &[202, 400, 401, 403, 408, 413, 415, 422, 503],
+    statuses: &[202, 400, 401, 403, 408, 413, 415, 421, 422, 500, 503],
 };
 
 /// Business dates, to be stored.
@@ -184,7 +184,7 @@ pub const PUT_BUSINESS_DATES: Route = Route {
     right: Right::Operate,
     parameters: &[],
     bodies: &["application/json", "text/csv"],
-    statuses: &[202, 400, 401, 403, 408, 413, 415, 422, 503],
+    statuses: &[202, 400, 401, 403, 408, 413, 415, 421, 422, 500, 503],
 };
 
 /// Transactions, to be stored.
@@ -194,7 +194,7 @@ pub const PUT_TRANSACTIONS: Route = Route {
     right: Right::Operate,
     parameters: &[],
     bodies: &["application/json", "text/csv"],
-    statuses: &[202, 400, 401, 403, 408, 413, 415, 422, 503],
+    statuses: &[202, 400, 401, 403, 408, 413, 415, 421, 422, 500, 503],
 };
 
 /// Prices, to be stored.
@@ -204,7 +204,7 @@ pub const PUT_PRICES: Route = Route {
     right: Right::Operate,
     parameters: &[],
     bodies: &["application/json", "text/csv"],
-    statuses: &[202, 400, 401, 403, 408, 413, 415, 422, 503],
+    statuses: &[202, 400, 401, 403, 408, 413, 415, 421, 422, 500, 503],
 };
 
 /// Rates, to be stored.
@@ -214,7 +214,7 @@ pub const PUT_RATES: Route = Route {
     right: Right::Operate,
     parameters: &[],
     bodies: &["application/json", "text/csv"],
-    statuses: &[202, 400, 401, 403, 408, 413, 415, 422, 503],
+    statuses: &[202, 400, 401, 403, 408, 413, 415, 421, 422, 500, 503],
 };
 
 /// Whatever else is asked for.
@@ -224,5 +224,5 @@ pub(super) const ELSE: Route = Route {
     right: Right::Read,
     parameters: &[],
     bodies: &[],
-    statuses: &[401, 404, 405],
+    statuses: &[401, 404, 405, 421],
 };
