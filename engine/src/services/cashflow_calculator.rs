@@ -7,17 +7,23 @@
 //!
 //! Where a snapshot is valid on or after a new flow's date, its series was made without the flow:
 //! the flow comes last, so it sends the news that the snapshot once sent.
+//!
+//! The row is that of the newest epoch, not of the served one. While a key is rebuilt, the event of
+//! an older epoch that is still served may find no row and is dropped as stale, although readers
+//! see that epoch for a while: the replay sends the event again under the new one. Writing under
+//! the older epoch would write under a token that has moved (G3), and only complete a version that
+//! is about to go.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ServiceError;
-use super::consume::{Handler, consume};
+use super::consume::{Handler, consume, part};
 use super::instance::{Instance, Session};
 use crate::defects::{Defect, is_planted};
 use crate::domain::cashflow::cashflow;
 use crate::domain::ids::{Key, Token, TransactionId};
 use crate::domain::intake::Rejection;
-use crate::domain::messages;
+use crate::domain::messages::{self, ProcessedNews};
 use crate::domain::time::Date;
 use crate::ports::Ports;
 use crate::ports::host::Signal;
@@ -51,8 +57,8 @@ pub(crate) async fn run<P: Ports>(instance: Instance<P>) {
 
 struct Calculator;
 
-/// The latest message about each transaction of a batch.
-type News<'r> = BTreeMap<(Key, TransactionId), (&'r Record, Option<Token>)>;
+/// A message, and the transaction that it says was applied.
+type News<'r> = (&'r Record, ProcessedNews);
 
 impl<P: Ports> Handler<P> for Calculator {
     const GROUP: &'static str = "cashflow-calculator";
@@ -63,24 +69,18 @@ impl<P: Ports> Handler<P> for Calculator {
         instance: &Instance<P>,
         records: &'r [Record],
     ) -> Result<Vec<(&'r Record, Rejection)>, ServiceError> {
-        let mut poison = Vec::new();
-        let mut news = News::new();
-        for record in records {
-            match messages::read_transaction_processed(&record.value) {
-                Ok(of) => drop(news.insert((of.key, of.transaction_id), (record, of.token))),
-                Err(rejection) => poison.push((record, rejection)),
-            }
-        }
+        let (news, poison) =
+            part(records, |record| messages::read_transaction_processed(&record.value));
         if !news.is_empty() {
-            take_in(instance, news).await?;
+            take_in(instance, &news).await?;
         }
         Ok(poison)
     }
 }
 
-async fn take_in<P: Ports>(instance: &Instance<P>, news: News<'_>) -> Result<(), ServiceError> {
+async fn take_in<P: Ports>(instance: &Instance<P>, news: &[News<'_>]) -> Result<(), ServiceError> {
     let mut session = instance.begin().await?;
-    let keys: BTreeSet<Key> = news.keys().map(|(key, _)| key.clone()).collect();
+    let keys: BTreeSet<Key> = news.iter().map(|(_, of)| of.key.clone()).collect();
     let lock = LockKeys { keys: keys.into_iter().collect(), skip_locked: false };
     let states = match is_planted(Defect::CashflowWithoutLock) {
         true => instance.query(lock).await?,
@@ -88,17 +88,19 @@ async fn take_in<P: Ports>(instance: &Instance<P>, news: News<'_>) -> Result<(),
     };
     let states: BTreeMap<&Key, &KeyState> =
         states.iter().map(|state| (&state.key, state)).collect();
-    let of_known_keys = news.keys().filter_map(|(key, id)| {
+    let ids: BTreeSet<(&Key, &TransactionId)> =
+        news.iter().map(|(_, of)| (&of.key, &of.transaction_id)).collect();
+    let of_known_keys = ids.into_iter().filter_map(|(key, id)| {
         let state = states.get(key)?;
         Some((key.clone(), state.epoch, id.clone()))
     });
     let ids: Vec<_> = of_known_keys.collect();
-    if ids.is_empty() {
-        session.rollback().await;
-        return Ok(());
-    }
-    let applied = session.run(ReadApplied { ids }).await?;
-    let dropped = dropped(&news, &states, &applied);
+    let applied = match ids.is_empty() {
+        true => Vec::new(),
+        false => session.run(ReadApplied { ids }).await?,
+    };
+    let tokens = states.iter().map(|(key, state)| (*key, state.token())).collect();
+    let dropped = dropped(news, &tokens, &applied);
     let new: Vec<CashflowRow> =
         applied.into_iter().filter(|row| !row.has_cashflow).map(row_of).collect();
     if new.is_empty() {
@@ -178,25 +180,84 @@ fn row_of(applied: AppliedTransaction) -> CashflowRow {
     }
 }
 
-/// What is to be reported about messages whose transaction does not count (any more).
+/// What is to be reported about each message whose transaction does not count (any more), whose
+/// token is newer than its key's, or whose key does not exist.
 fn dropped(
-    news: &News<'_>,
-    states: &BTreeMap<&Key, &KeyState>,
+    news: &[News<'_>],
+    tokens: &BTreeMap<&Key, Token>,
     applied: &[AppliedTransaction],
 ) -> Vec<Signal> {
     let applied: BTreeSet<(&Key, &TransactionId)> =
         applied.iter().map(|row| (&row.key, &row.place.transaction_id)).collect();
-    let mut signals = Vec::new();
-    for ((key, id), (record, token)) in news {
-        let Some(state) = states.get(key) else { continue };
-        let (message, state) = (token.unwrap_or_default(), state.token());
-        let (topic, of) = (record.topic, key.clone());
+    let judge = |(record, of): &News<'_>| {
+        let (topic, key, message) = (record.topic, of.key.clone(), of.token.unwrap_or_default());
+        let Some(&state) = tokens.get(&key) else {
+            // No key comes after news of it, and none goes.
+            return Some(Signal::IntegrityError { topic, key, message, state: Token::default() });
+        };
         if message.revision > state.revision || message.epoch > state.epoch {
-            signals.push(Signal::IntegrityError { topic, key: of, message, state });
-        } else if !applied.contains(&(key, id)) {
-            let producer = record.headers.producer.clone();
-            signals.push(Signal::Fenced { topic, key: of, message, state, producer });
+            return Some(Signal::IntegrityError { topic, key, message, state });
+        }
+        let is_stale = !applied.contains(&(&of.key, &of.transaction_id));
+        let producer = record.headers.producer.clone();
+        is_stale.then_some(Signal::Fenced { topic, key, message, state, producer })
+    };
+    news.iter().filter_map(judge).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{Epoch, Revision};
+    use crate::ports::log::Headers;
+
+    fn record() -> Record {
+        Record {
+            topic: Topic::ProcessedTransactionsCompleted,
+            partition: 0,
+            offset: 0,
+            key: "P".into(),
+            value: Vec::new(),
+            headers: Headers::default(),
         }
     }
-    signals
+
+    fn token(epoch: u32, revision: u64) -> Token {
+        Token { epoch: Epoch(epoch), revision: Revision(revision) }
+    }
+
+    #[test]
+    fn every_message_is_judged_also_before_another_about_the_same_transaction() {
+        let record = record();
+        let message = |security: &str, id: &str, token| {
+            let key = Key::new("P", security);
+            (&record, ProcessedNews { transaction_id: id.into(), key, token: Some(token) })
+        };
+        let news = [
+            message("S", "GONE", token(0, 1)),
+            message("S", "GONE", token(9, 9)),
+            message("S", "GONE", token(1, 2)),
+            message("UNKNOWN", "T", token(0, 0)),
+        ];
+        let known = Key::new("P", "S");
+        let tokens = BTreeMap::from([(&known, token(1, 2))]);
+        let said: Vec<_> = dropped(&news, &tokens, &[])
+            .into_iter()
+            .map(|signal| match signal {
+                Signal::Fenced { key, message, .. } => ("stale", key, message),
+                Signal::IntegrityError { key, message, .. } => ("wrong", key, message),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let unknown = Key::new("P", "UNKNOWN");
+        assert_eq!(
+            said,
+            [
+                ("stale", known.clone(), token(0, 1)),
+                ("wrong", known.clone(), token(9, 9)),
+                ("stale", known.clone(), token(1, 2)),
+                ("wrong", unknown, token(0, 0)),
+            ]
+        );
+    }
 }

@@ -39,6 +39,24 @@ pub(super) trait Handler<P: Ports> {
     ) -> Result<Vec<(&'r Record, Rejection)>, ServiceError>;
 }
 
+/// What records say, and those that nobody can read; both in the order of the records.
+pub(super) type Parted<'r, T> = (Vec<(&'r Record, T)>, Vec<(&'r Record, Rejection)>);
+
+/// Parts records into news and poison.
+pub(super) fn part<T>(
+    records: &[Record],
+    read: impl Fn(&Record) -> Result<T, Rejection>,
+) -> Parted<'_, T> {
+    let (mut news, mut poison) = (Vec::new(), Vec::new());
+    for record in records {
+        match read(record) {
+            Ok(said) => news.push((record, said)),
+            Err(rejection) => poison.push((record, rejection)),
+        }
+    }
+    (news, poison)
+}
+
 /// Consumes until the instance is asked to stop.
 pub(super) async fn consume<P: Ports, H: Handler<P>>(instance: Instance<P>, handler: H) {
     let mut backoff = Backoff::default();

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ServiceError;
-use super::consume::{Handler, consume};
+use super::consume::{Handler, consume, part};
 use super::instance::{Instance, Session};
 use crate::defects::{Defect, is_planted};
 use crate::domain::fx::FxTable;
@@ -66,20 +66,16 @@ impl<P: Ports> Handler<P> for Valuation {
         instance: &Instance<P>,
         records: &'r [Record],
     ) -> Result<Vec<(&'r Record, Rejection)>, ServiceError> {
-        let mut poison = Vec::new();
-        for record in records {
+        let (jobs, mut poison) =
+            part(records, |record| messages::read_valuation_required(&record.value));
+        for (record, job) in jobs {
             // A batch of jobs may take longer than a stop may.
             if instance.is_stopping() {
                 return Err(ServiceError::Stopping);
             }
-            match messages::read_valuation_required(&record.value) {
-                Ok(job) => {
-                    let is_stale = run_job(instance, record, job).await?;
-                    if is_planted(Defect::StaleMessageDeadLettered) && is_stale {
-                        poison.push((record, Rejection::BadField));
-                    }
-                }
-                Err(rejection) => poison.push((record, rejection)),
+            let is_stale = run_job(instance, record, job).await?;
+            if is_planted(Defect::StaleMessageDeadLettered) && is_stale {
+                poison.push((record, Rejection::BadField));
             }
         }
         Ok(poison)

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::ServiceError;
-use super::consume::{Handler, consume};
+use super::consume::{Handler, consume, part};
 use super::instance::Instance;
 use crate::defects::{Defect, is_planted};
 use crate::domain::intake::Rejection;
@@ -39,23 +39,22 @@ impl<P: Ports> Handler<P> for Watcher {
         instance: &Instance<P>,
         records: &'r [Record],
     ) -> Result<Vec<(&'r Record, Rejection)>, ServiceError> {
-        let mut poison = Vec::new();
+        let (news, poison) = part(records, read);
         let mut changed: BTreeMap<Subject, Date> = BTreeMap::new();
         let mut session = instance.begin().await?;
         let latest = session.run(ReadLatestBusinessDate {}).await?;
-        for record in records {
-            match read(record) {
+        for (_, news) in news {
+            match news {
                 // A price after the latest business date has been used by nothing: whoever values
                 // that date later reads it, since it was stored before this news of it was sent.
-                Ok((Subject::Security(_), date)) if latest.is_none_or(|latest| date > latest) => {}
-                Ok((Subject::Security(_), date))
+                (Subject::Security(_), date) if latest.is_none_or(|latest| date > latest) => {}
+                (Subject::Security(_), date)
                     if is_planted(Defect::LatestDatePriceIgnored) && latest == Some(date) => {}
-                Ok((Subject::Pair(..), _)) if is_planted(Defect::RatesIgnored) => {}
-                Ok((subject, date)) => {
+                (Subject::Pair(..), _) if is_planted(Defect::RatesIgnored) => {}
+                (subject, date) => {
                     let earliest = changed.entry(subject).or_insert(date);
                     *earliest = (*earliest).min(date);
                 }
-                Err(rejection) => poison.push((record, rejection)),
             }
         }
         if changed.is_empty() {

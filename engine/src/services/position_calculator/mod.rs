@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::arrival::{Work, Writes, arrive, place_of};
 use super::ServiceError;
-use super::consume::{Handler, consume};
+use super::consume::{Handler, consume, part};
 use super::instance::{Instance, Session};
 use super::invalidation::report;
 use crate::defects::{Defect, is_planted};
@@ -75,15 +75,11 @@ impl<P: Ports> Handler<P> for Calculator {
         instance: &Instance<P>,
         records: &'r [Record],
     ) -> Result<Vec<(&'r Record, Rejection)>, ServiceError> {
-        let mut poison = Vec::new();
+        let (news, poison) =
+            part(records, |record| messages::read_transaction_completed(&record.value));
         let mut wanted: BTreeMap<Key, BTreeSet<TransactionId>> = BTreeMap::new();
-        for record in records {
-            match messages::read_transaction_completed(&record.value) {
-                Ok(news) => {
-                    wanted.entry(news.key).or_default().insert(news.transaction_id);
-                }
-                Err(rejection) => poison.push((record, rejection)),
-            }
+        for (_, of) in news {
+            wanted.entry(of.key).or_default().insert(of.transaction_id);
         }
         if !wanted.is_empty() {
             take_in(instance, wanted).await?;
