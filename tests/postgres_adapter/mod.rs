@@ -4,6 +4,7 @@
 //! That interleaved statements behave as in the simulator is not tested here; the contract suite
 //! and the differential fuzzer do that.
 
+mod backfill;
 mod faults;
 mod fold;
 mod jobs;

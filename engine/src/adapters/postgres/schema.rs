@@ -20,6 +20,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "tables", include_str!("migrations/0001_tables.sql")),
     (2, "outbox_by_lane", include_str!("migrations/0002_outbox_by_lane.sql")),
     (3, "cashflows_and_series", include_str!("migrations/0003_cashflows_and_series.sql")),
+    (4, "backfill", include_str!("migrations/0004_backfill.sql")),
 ];
 
 /// Where the versions that are applied stand.
