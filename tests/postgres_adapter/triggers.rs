@@ -6,7 +6,7 @@ use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::rows::{KeyState, ReprocessingJobRow, Subject, TriggerRow};
 use backdate_engine::ports::store::statements::{
     DeleteReprocessingJob, DeleteTriggers, InsertReprocessingJobs, InsertTransactions,
-    MoveReprocessingJob, ScanKeys, TakeReprocessingJob, TakeTriggers, UpdateKeys,
+    MoveReprocessingJob, ReadLineage, ScanKeys, TakeReprocessingJob, TakeTriggers, UpdateKeys,
     UpsertInstruments, UpsertPortfolios, UpsertPrices, UpsertTriggers,
 };
 use backdate_engine::ports::store::{Store as _, Transaction as _};
@@ -122,6 +122,27 @@ async fn use_currencies(
     }
 }
 
+/// The keys whose lineage shows a trigger, and the fan-out of it, while there are both.
+async fn lineages_with(bench: &Bench, subject: Subject) -> Vec<Key> {
+    bench.run(UpsertTriggers { rows: vec![trigger(subject.clone(), date(1))] }).await;
+    bench.run(InsertReprocessingJobs { jobs: vec![(subject.clone(), date(1))] }).await;
+    let job = bench.run(TakeReprocessingJob {}).await.expect("the only one");
+    let mut found = Vec::new();
+    for key in scan(bench, Subject::Calendar, None, 9).await {
+        let lineage = bench.run(ReadLineage { key: key.clone(), limit: 1 }).await;
+        let lineage = lineage.expect("the key exists");
+        assert_eq!(lineage.triggers.len(), lineage.fan_outs.len(), "{key}");
+        if !lineage.triggers.is_empty() {
+            assert_eq!(lineage.triggers, [trigger(subject.clone(), date(1))]);
+            assert_eq!(lineage.fan_outs, std::slice::from_ref(&job));
+            found.push(key);
+        }
+    }
+    bench.run(DeleteTriggers { subjects: vec![subject] }).await;
+    bench.run(DeleteReprocessingJob { id: job.id }).await;
+    found
+}
+
 #[test]
 fn a_pair_is_used_by_the_keys_whose_look_ups_consult_it() {
     on(async |bench| {
@@ -163,6 +184,7 @@ fn a_pair_is_used_by_the_keys_whose_look_ups_consult_it() {
             let expected: Vec<Key> =
                 users.chars().map(|name| key(&name.to_string(), &name.to_string())).collect();
             assert_eq!(found, expected, "{a}/{b}");
+            assert_eq!(lineages_with(bench, pair(a, b)).await, expected, "{a}/{b}");
         }
         assert_eq!(scan(bench, pair("USD", "EUR"), None, 2).await.len(), 2);
         let rest = scan(bench, pair("USD", "EUR"), Some(&key("A", "A")), 9).await;

@@ -17,7 +17,7 @@ use backdate_engine::ports::store::statements::{
 
 use super::super::core::session::Session;
 use super::super::core::storage::View;
-use super::super::derived::latest_business_date;
+use super::super::derived::{consulted, latest_business_date, pair};
 use super::super::schema::{FanoutRow, JobIndex, first_place, last_place};
 use super::Run;
 
@@ -100,11 +100,12 @@ impl Run for ReadLineage {
 
 fn lineage(view: View<'_>, key: &Key, limit: usize) -> Option<Lineage> {
     let state = view.get::<KeyState>(key)?;
+    let pairs = consulted(view, state);
     let concerns = |subject: &Subject| match subject {
         Subject::Security(id) => *id == key.security_id,
         Subject::Portfolio(id) => *id == key.portfolio_id,
         Subject::Calendar => true,
-        Subject::Pair(..) => false,
+        Subject::Pair(from, to) => pairs.contains(&pair(from, to)),
     };
     let epochs = (key.clone(), Epoch(0))..=(key.clone(), Epoch(u32::MAX));
     let jobs = jobs_of(view, key).take(limit).map(|job| {

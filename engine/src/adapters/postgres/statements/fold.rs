@@ -94,23 +94,33 @@ impl Run for DeleteHistory {
     }
 }
 
-/// Whether a later epoch of the key, up to `k.epoch`, has been rebuilt from a date on that is not
-/// after the row's: the row is not valid any more.
-macro_rules! is_cut {
-    ($row:literal, $date:literal) => {
+/// Deletes the rows of a table that are not valid any more for `k.epoch`: of which a later epoch of
+/// the key has been rebuilt from a date on that is not after theirs. `$at` is the column of that
+/// date; where it holds instants, `$instant` makes one of a date.
+macro_rules! prune {
+    ($table:literal, $at:literal, $instant:literal) => {
         concat!(
-            "EXISTS (SELECT FROM position_epochs x
-                WHERE x.portfolio_id = ",
-            $row,
-            ".portfolio_id AND x.security_id = ",
-            $row,
-            ".security_id AND x.epoch > ",
-            $row,
-            ".epoch AND x.epoch <= k.epoch AND ",
-            $date,
-            " <= ",
-            $row
+            "DELETE FROM ",
+            $table,
+            " r USING k
+                WHERE r.portfolio_id = k.portfolio AND r.security_id = k.security AND r.",
+            $at,
+            " >= k.first_cut",
+            $instant,
+            " AND r.epoch < k.epoch AND EXISTS (SELECT FROM position_epochs x
+                    WHERE x.portfolio_id = r.portfolio_id AND x.security_id = r.security_id
+                        AND x.epoch > r.epoch AND x.epoch <= k.epoch AND x.from_date",
+            $instant,
+            " <= r.",
+            $at,
+            ")"
         )
+    };
+    ($table:literal by place) => {
+        prune!($table, "transaction_date", "::timestamp AT TIME ZONE 'UTC'")
+    };
+    ($table:literal by date) => {
+        prune!($table, "date", "")
     };
 }
 
@@ -124,38 +134,16 @@ impl Run for PruneEpochs {
                     WHERE x.portfolio_id = u.portfolio AND x.security_id = u.security
                         AND x.epoch <= u.epoch) AS first_cut
                 FROM unnest($1, $2, $3) u(portfolio, security, epoch)
-            ), pruned AS (
-                DELETE FROM position_history h USING k
-                WHERE h.portfolio_id = k.portfolio AND h.security_id = k.security
-                    AND h.transaction_date >= k.first_cut::timestamp AT TIME ZONE 'UTC'
-                    AND h.epoch < k.epoch AND ",
-            is_cut!("h", "x.from_date::timestamp AT TIME ZONE 'UTC'"),
-            ".transaction_date)
-            ), flows AS (
-                DELETE FROM cashflows c USING k
-                WHERE c.portfolio_id = k.portfolio AND c.security_id = k.security
-                    AND c.transaction_date >= k.first_cut::timestamp AT TIME ZONE 'UTC'
-                    AND c.epoch < k.epoch AND ",
-            is_cut!("c", "x.from_date::timestamp AT TIME ZONE 'UTC'"),
-            ".transaction_date)
-            ), cuts AS (
-                DELETE FROM position_epochs e USING k
-                WHERE e.portfolio_id = k.portfolio AND e.security_id = k.security
-                    AND e.epoch < k.epoch AND ",
-            is_cut!("e", "x.from_date"),
-            ".from_date)
-            ), series AS (
-                DELETE FROM position_timeseries t USING k
-                WHERE t.portfolio_id = k.portfolio AND t.security_id = k.security
-                    AND t.date >= k.first_cut AND t.epoch < k.epoch AND ",
-            is_cut!("t", "x.from_date"),
-            ".date)
-            )
-            DELETE FROM daily_position_snapshots s USING k
-            WHERE s.portfolio_id = k.portfolio AND s.security_id = k.security
-                AND s.date >= k.first_cut AND s.epoch < k.epoch AND ",
-            is_cut!("s", "x.from_date"),
-            ".date)"
+            ), history AS (",
+            prune!("position_history" by place),
+            "), flows AS (",
+            prune!("cashflows" by place),
+            "), cuts AS (",
+            prune!("position_epochs", "from_date", ""),
+            "), series AS (",
+            prune!("position_timeseries" by date),
+            ") ",
+            prune!("daily_position_snapshots" by date)
         );
         let call =
             sql(text).keys(&self.keys, |key: &(Key, Epoch)| &key.0).each(&self.keys, |key| key.1);

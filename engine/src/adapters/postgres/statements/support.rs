@@ -170,6 +170,41 @@ fn park_reason(text: &Text) -> Result<ParkReason, Error> {
     ParkReason::parse(&text.0).ok_or_else(|| unexpected(format!("park reason {:?}", text.0)))
 }
 
+/// The currencies that the key of `$1` and `$2` looks up rates between.
+macro_rules! look_ups {
+    () => {
+        "(WITH c AS (SELECT
+                COALESCE((SELECT base_currency FROM portfolios WHERE portfolio_id = $1),
+                    (SELECT base_currency FROM position_state
+                        WHERE portfolio_id = $1 AND security_id = $2)) AS base,
+                (SELECT currency FROM instruments WHERE security_id = $2) AS instrument)
+            SELECT trade_currency AS x, base AS y FROM transactions, c
+                WHERE portfolio_id = $1 AND security_id = $2
+            UNION ALL SELECT currency, instrument FROM market_prices, c WHERE security_id = $2
+            UNION ALL SELECT instrument, base FROM c)"
+    };
+}
+
+/// Whether a subject concerns the key of `$1` and `$2`. A pair does if both of its currencies are
+/// such as one look-up consults: one of its own, or EUR, through which each may go.
+macro_rules! concerns {
+    () => {
+        concat!(
+            "((subject_kind, subject_id) IN ((0, $2), (2, ''), (3, $1))
+                OR subject_kind = 1 AND subject_id <> subject_to AND EXISTS (SELECT FROM ",
+            look_ups!(),
+            " l WHERE x <> y AND subject_id IN (x, y, 'EUR') AND subject_to IN (x, y, 'EUR')))"
+        )
+    };
+}
+
+/// A column of triggers, in the order of their subjects.
+macro_rules! in_order {
+    ($column:literal) => {
+        concat!("array_agg(", $column, " ORDER BY subject_kind, subject_id, subject_to)")
+    };
+}
+
 impl Run for ReadLineage {
     async fn run(self, connection: &mut PgConnection) -> Result<Option<Lineage>, Error> {
         let text = concat!(
@@ -200,12 +235,18 @@ impl Run for ReadLineage {
                     JOIN portfolio_valuation_jobs o ON o.id = h.job_id
                     WHERE h.portfolio_id = $1 AND h.security_id = $2
                     ORDER BY o.id LIMIT $3) o) j
-            CROSS JOIN (SELECT array_agg(subject_kind ORDER BY subject_kind) AS kinds,
-                    array_agg(subject_id ORDER BY subject_kind) AS ids,
-                    array_agg(subject_to ORDER BY subject_kind) AS tos,
-                    array_agg(earliest_date ORDER BY subject_kind) AS dates
-                FROM instrument_reprocessing_state WHERE (subject_kind, subject_id)
-                    IN ((0, $2), (2, ''), (3, $1))) t
+            CROSS JOIN (SELECT ",
+            in_order!("subject_kind"),
+            " AS kinds, ",
+            in_order!("subject_id"),
+            " AS ids, ",
+            in_order!("subject_to"),
+            " AS tos, ",
+            in_order!("earliest_date"),
+            " AS dates
+                FROM instrument_reprocessing_state WHERE ",
+            concerns!(),
+            ") t
             CROSS JOIN (SELECT array_agg(id ORDER BY id) AS jobs,
                     array_agg(subject_kind ORDER BY id) AS kinds,
                     array_agg(subject_id ORDER BY id) AS ids,
@@ -213,8 +254,9 @@ impl Run for ReadLineage {
                     array_agg(date ORDER BY id) AS dates,
                     array_agg(cursor_portfolio_id ORDER BY id) AS portfolios,
                     array_agg(cursor_security_id ORDER BY id) AS securities
-                FROM reprocessing_jobs WHERE (subject_kind, subject_id)
-                    IN ((0, $2), (2, ''), (3, $1))) f
+                FROM reprocessing_jobs WHERE ",
+            concerns!(),
+            ") f
             CROSS JOIN (SELECT array_agg(at ORDER BY at, rank, id) AS dates,
                     array_agg(rank ORDER BY at, rank, id) AS ranks,
                     array_agg(id ORDER BY at, rank, id) AS ids,

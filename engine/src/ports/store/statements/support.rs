@@ -40,8 +40,9 @@ statements! {
 
     /// Where a key is, what waits for it and what it waits for, from one snapshot of the database.
     /// Jobs are those that hold the key, with that key alone in them; triggers and fan-outs are
-    /// those of its security, its portfolio and the calendar; parked transactions come in place
-    /// order. None: there is no such key.
+    /// those of its security, its portfolio, the calendar and the pairs that its look-ups consult
+    /// (see [`super::ScanKeys`]); parked transactions come in place order. None: there is no such
+    /// key.
     ReadLineage {
         /// The key.
         key: Key,

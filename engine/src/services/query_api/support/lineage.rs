@@ -28,7 +28,8 @@ pub struct LineageView {
     pub replay: Option<ReplayView>,
     /// Jobs that hold it, the first of them.
     pub valuation_jobs: Vec<JobView>,
-    /// News of its security, its portfolio or the calendar that nobody has taken on yet.
+    /// News of its security, its portfolio, the calendar or a pair of currencies that it looks up,
+    /// that nobody has taken on yet.
     pub triggers: Vec<TriggerView>,
     /// Fan-outs of such news that are under way.
     pub fan_outs: Vec<FanOutView>,
