@@ -142,9 +142,9 @@ const VALUATION: &[Maker] = &[
         let (after, limit) = (r.random_range(0..4), r.random_range(1..4));
         FindValuationJobs { status, after, limit }.into()
     },
-    |r| match r.random_range(1..5) {
-        id @ 1..=2 => LockValuationJob { id }.into(),
-        other => DropSupersededJobs { fresh: other as u32 - 2, limit: 2 }.into(),
+    |r| match r.random_range(1..9) {
+        id @ 1..=4 => LockValuationJob { id }.into(),
+        other => DropSupersededJobs { fresh: (other as u32 - 3) / 2, limit: 2 }.into(),
     },
     |r| DeleteValuationJob { id: r.random_range(1..5) }.into(),
     |r| {
