@@ -158,7 +158,7 @@ impl Meters {
                 self.count("inputs", 1);
                 self.disturb(at);
             }
-            EventKind::InputAcknowledged { .. } => {}
+            EventKind::InputAcknowledged { .. } | EventKind::ReadRefused { .. } => {}
             EventKind::Appended(record) => {
                 self.count("records", 1);
                 if record.topic == Topic::DeadLetters {

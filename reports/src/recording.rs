@@ -150,6 +150,13 @@ pub enum EventKind {
         /// What it saw.
         positions: Vec<PositionRead>,
     },
+    /// A reader asked for the positions of a portfolio and was shown none.
+    ReadRefused {
+        /// The portfolio.
+        portfolio_id: PortfolioId,
+        /// The fixed code of the answer, e.g. `database_unavailable`.
+        code: SmolStr,
+    },
 }
 
 /// Why a process died.

@@ -342,6 +342,7 @@ pub(super) fn event_line(event: &Event, course: Option<&Course>) -> String {
         EventKind::Read { portfolio_id, positions } => {
             format!("read {portfolio_id} {}", positions.len())
         }
+        EventKind::ReadRefused { portfolio_id, code } => format!("refused {portfolio_id} {code}"),
     };
     let line = format!("{seq} {at} {process} {detail} {:016x}", xxh3_64(&bytes));
     match course {

@@ -159,6 +159,16 @@ fn cashflows(mirrored: &KeyMirror, expected: &BTreeMap<Place, Cashflow>) -> Opti
     let mut stored: BTreeMap<&Place, &Cashflow> = BTreeMap::new();
     for row in mirrored.valid_cashflows(mirrored.newest()) {
         stored.insert(&row.place, &row.cashflow);
+        // Two kinds may come to the same flow.
+        if let Some(entry) = mirrored.timeline.get(&row.place)
+            && entry.terms.kind != row.kind
+        {
+            let (id, must) = (&row.place.transaction_id, entry.terms.kind);
+            return Some(format!(
+                "the cash flow of {id} must be of a {must} and is of a {}",
+                row.kind
+            ));
+        }
     }
     let wrong = expected.iter().find_map(|(place, must)| {
         let is = stored.remove(place);

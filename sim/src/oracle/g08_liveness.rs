@@ -5,11 +5,12 @@
 //!   while a fault is under way is not starved by others.
 //! - Assertion: while anything is pending, no stretch of simulated time as long as the timeout goes
 //!   by without progress; the run settles, within its limit if it has one. Progress is a change of
-//!   inputs, keys, timelines, history, snapshots, triggers or fan-outs, news that moves on, or a
-//!   record that its consumer declares done. Jobs that are claimed again and again are none. No job
-//!   that can be claimed is passed over in favour of younger ones for longer than a bound; one that
-//!   is dropped because its keys have moved on is not preferred to anybody. No process ends by a
-//!   panic: what made it panic would be there again after a restart.
+//!   inputs, keys, timelines, history, replays, snapshots, cash flows, triggers or fan-outs, news
+//!   that moves on, or a record that its consumer declares done. Jobs that are claimed again and
+//!   again are none. No job that can be claimed is passed over in favour of younger ones for longer
+//!   than a bound; one that is dropped because the tokens of all its keys have moved on is not
+//!   preferred to anybody. No process ends by a panic: what made it panic would be there again
+//!   after a restart.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use backdate_engine::ports::store::rows::{JobStatus, ValuationJobRow};
 use backdate_reports::recording::{CrashCause, EventKind, Phase, Row, SimTime};
 
+use super::mirror::Mirror;
 use super::rule::{End, Rule, RuleReport, Scene};
 
 /// How long a job may be passed over: a claim that stalls holds it, until the server ends the
@@ -118,8 +120,11 @@ impl Liveness {
             let Row::ValuationJob(job) = &change.row else { continue };
             if !change.deleted && job.status == JobStatus::Pending {
                 self.waiting.entry(job.id).or_insert(None);
-            } else if self.waiting.remove(&job.id).is_some() && !change.deleted && self.faults == 0
-            {
+                continue;
+            }
+            let has_waited = self.waiting.remove(&job.id).is_some();
+            let is_dropped = change.deleted && is_superseded(job, scene.mirror);
+            if has_waited && !is_dropped && self.faults == 0 {
                 self.passed_over(job, scene, report);
             }
         }
@@ -145,4 +150,13 @@ impl Liveness {
     fn forget(&mut self) {
         self.waiting.values_mut().for_each(|since| *since = None);
     }
+}
+
+/// Whether no key of a job has the token any more that it was made for.
+fn is_superseded(job: &ValuationJobRow, mirror: &Mirror) -> bool {
+    job.keys.iter().all(|entry| {
+        let index = mirror.find(&entry.key);
+        let state = index.and_then(|index| mirror.keys[index].state.as_ref());
+        state.is_none_or(|state| state.token() != entry.token)
+    })
 }

@@ -1,7 +1,7 @@
 //! G9, reads: readers see complete versions, never one that goes backwards, and nothing held
 //! disappears.
 //!
-//! - Execution: every answer to a reader that polls, storms included.
+//! - Execution: every answer to a reader that polls, storms included; also one that shows nothing.
 //! - Allowed interference: anything. An answer is recorded later than the instant it shows, so it
 //!   is compared with what the database held at some instant since the reader's event before it;
 //!   where that has changed meanwhile, only order and validity are judged.
@@ -11,7 +11,11 @@
 //!   still holds something, by its timeline and by the stored inputs, is in the answer; while the
 //!   served version holds nothing it need not be, whatever a newer version holds. The served epoch
 //!   moves only in a commit that leaves the key `CURRENT`, and a key that is `CURRENT`
-//!   serves its newest epoch. Rows of the served version stay as long as it is served.
+//!   serves its newest epoch. Rows of the served version stay as long as it is served. A portfolio
+//!   of which somebody was shown positions is never unknown afterwards, and while nothing is wrong
+//!   with the database or on the way to it nobody is told that it is away ([`refused`]).
+
+mod refused;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -24,10 +28,14 @@ use smol_str::SmolStr;
 
 use super::mirror::{KeyIndex, KeyMirror, Mark, Mirror};
 use super::rule::{Rule, RuleReport, Scene};
+use refused::{Shown, Trouble};
 
 #[derive(Default)]
 pub(super) struct Reads {
     readers: HashMap<SmolStr, Reader>,
+    /// Portfolios that somebody was shown, and since when.
+    shown: Shown,
+    trouble: Trouble,
     /// Keys that some reader saw holding something.
     held: BTreeMap<PortfolioId, BTreeMap<KeyIndex, Held>>,
 }
@@ -45,6 +53,8 @@ enum Held {
 struct Reader {
     /// Its event before this one.
     last: Option<Mark>,
+    /// How often in a row it was told that the database is away.
+    turned_away: u32,
     served: HashMap<KeyIndex, Epoch>,
 }
 
@@ -59,8 +69,13 @@ impl Rule for Reads {
         if let EventKind::Committed { changes, .. } = &scene.event.kind {
             deletions(changes, scene, report);
         }
-        let EventKind::Read { portfolio_id, positions } = &scene.event.kind else {
-            return;
+        self.trouble.note(scene.event);
+        let (portfolio_id, positions) = match &scene.event.kind {
+            EventKind::Read { portfolio_id, positions } => (portfolio_id, positions),
+            EventKind::ReadRefused { portfolio_id, code } => {
+                return self.refused(portfolio_id, code, scene, report);
+            }
+            _ => return,
         };
         let name = &scene.event.process;
         if !self.readers.contains_key(name) {
@@ -85,6 +100,8 @@ impl Rule for Reads {
             reader.served.insert(index, read.served_epoch);
         }
         reader.last = Some(Mark::of(scene.event));
+        reader.turned_away = 0;
+        self.shown.entry(portfolio_id.clone()).or_insert(Mark::of(scene.event));
         self.disappeared(portfolio_id, &seen, since, scene, report);
         self.remember(portfolio_id, positions, scene);
     }

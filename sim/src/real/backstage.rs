@@ -58,6 +58,10 @@ pub(super) enum Observation {
         positions: Vec<PositionRead>,
         flushed: u64,
     },
+    ReadRefused {
+        portfolio_id: PortfolioId,
+        code: SmolStr,
+    },
 }
 
 /// An observation, when it was made, and of which process.

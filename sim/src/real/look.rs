@@ -116,6 +116,9 @@ impl RealStage {
             Observation::Read { portfolio_id, positions, .. } => {
                 EventKind::Read { portfolio_id, positions }
             }
+            Observation::ReadRefused { portfolio_id, code } => {
+                EventKind::ReadRefused { portfolio_id, code }
+            }
         })
     }
 

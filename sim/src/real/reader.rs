@@ -45,14 +45,17 @@ impl Reader {
         for turn in self.turn.. {
             clock::sleep(every).await;
             let portfolio = &portfolios[turn % portfolios.len()];
-            // A failed read shows nothing, and nothing can be wrong with it.
+            // Where nothing was said, nothing can be wrong with it.
             let Ok(flushed) = self.flushed().await else { continue };
             match clock::within(READ_MAX, self.read(portfolio)).await {
                 Some(Ok(positions)) => {
                     let portfolio_id = portfolio.clone();
                     observe.see(&self.name, Observation::Read { portfolio_id, positions, flushed });
                 }
-                Some(Err(Failure::Away)) => {}
+                Some(Err(Failure::Refused(code))) => {
+                    let portfolio_id = portfolio.clone();
+                    observe.see(&self.name, Observation::ReadRefused { portfolio_id, code });
+                }
                 Some(Err(Failure::Broken)) | None => {
                     self.session = None;
                     self.turn = self.turn.wrapping_add(1);

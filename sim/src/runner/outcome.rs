@@ -194,9 +194,13 @@ fn deaths(text: &str, least: u64, meters: &Meters) -> ExpectationSummary {
 
 /// What the scenario is about, and whether it happened.
 fn expectations(plan: &Plan, meters: &Meters) -> Vec<ExpectationSummary> {
+    // Readers that are answered nothing show nothing wrong.
+    let reads = plan.readers.answered_min(plan.phases.storm_ms);
+    let reads = Some(plan.expect.reads_min.unwrap_or(reads)).filter(|least| *least > 0);
     let mut list: Vec<ExpectationSummary> = plan
         .expect
         .counters()
+        .chain(reads.map(|least| ("reads", least)))
         .map(|(name, least)| {
             let seen = meters.counter(name);
             let expected = format!("{name} >= {least}");

@@ -15,7 +15,8 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use smol_str::format_smolstr;
+use serde::Deserialize;
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::cluster::{API_PORT, Cluster};
 use crate::world::sync::timeout;
@@ -30,10 +31,16 @@ pub(crate) struct Session(SendRequest<Empty<Bytes>>);
 /// Why a read shows nothing.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The instance cannot answer now; the connection is good.
-    Away,
+    /// The instance says why; the connection is good.
+    Refused(SmolStr),
     /// The connection is not.
     Broken,
+}
+
+/// What an answer says that shows nothing.
+#[derive(Deserialize)]
+struct Problem {
+    code: SmolStr,
 }
 
 impl Session {
@@ -46,12 +53,12 @@ impl Session {
         Ok((Self(sender), async { drop(carrier.await) }))
     }
 
-    /// The positions of a portfolio; none of one that does not exist.
+    /// The positions of a portfolio.
     pub(crate) async fn positions(
         &mut self,
         portfolio: &PortfolioId,
     ) -> Result<Vec<PositionRead>, Failure> {
-        let request = Request::get(PositionList::address(portfolio)).header("host", "query-api");
+        let request = Request::get(PositionList::address(portfolio)).header("host", "localhost");
         let request = request.body(Empty::new()).expect("an address of escaped parts");
         self.0.ready().await.map_err(|_| Failure::Broken)?;
         let answer = self.0.send_request(request).await.map_err(|_| Failure::Broken)?;
@@ -63,8 +70,11 @@ impl Session {
                     serde_json::from_slice(&body).expect("query-api answers what it documents");
                 Ok(list.reads())
             }
-            StatusCode::NOT_FOUND => Ok(Vec::new()),
-            StatusCode::SERVICE_UNAVAILABLE => Err(Failure::Away),
+            StatusCode::NOT_FOUND | StatusCode::SERVICE_UNAVAILABLE => {
+                let problem: Problem =
+                    serde_json::from_slice(&body).expect("query-api answers what it documents");
+                Err(Failure::Refused(problem.code))
+            }
             status => panic!("query-api answers {status} to what readers ask: {body:?}"),
         }
     }
@@ -87,11 +97,15 @@ pub(super) fn polling(cluster: Cluster, portfolios: Rc<[PortfolioId]>, every: Du
                 let number = 1 + instance % u64::from(instances);
                 let api = format_smolstr!("{}-{number}", ProcessKind::QueryApi);
                 let read = read(&process, &api, &mut session, portfolio);
+                let portfolio_id = portfolio.clone();
                 match timeout(&process, READ_MAX, read).await {
-                    Some(Ok(positions)) => process
-                        .record(EventKind::Read { portfolio_id: portfolio.clone(), positions }),
-                    // A failed read shows nothing, and nothing can be wrong with it.
-                    Some(Err(Failure::Away)) => {}
+                    Some(Ok(positions)) => {
+                        process.record(EventKind::Read { portfolio_id, positions });
+                    }
+                    Some(Err(Failure::Refused(code))) => {
+                        process.record(EventKind::ReadRefused { portfolio_id, code });
+                    }
+                    // Nothing was said, and nothing can be wrong with it.
                     Some(Err(Failure::Broken)) | None => {
                         session = None;
                         instance = instance.wrapping_add(1);

@@ -38,6 +38,10 @@ pub struct Expect {
     /// Transactions parked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parked_min: Option<u64>,
+    /// Reads that were answered; a tenth of those that were asked for in the storm, if it does not
+    /// say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reads_min: Option<u64>,
     /// Producers whose stale messages were fenced, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fenced_producers: Vec<SmolStr>,

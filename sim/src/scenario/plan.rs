@@ -137,6 +137,13 @@ pub struct ReadersPlan {
 }
 
 impl ReadersPlan {
+    /// How many reads must be answered at the least in a storm of that length, whatever faults
+    /// there are; at least one, if anybody reads.
+    pub fn answered_min(&self, storm_ms: u64) -> u64 {
+        let asked = u64::from(self.count) * storm_ms / self.every_ms.max(1);
+        (asked / 10).max(u64::from(self.count.min(1)))
+    }
+
     /// The portfolios that they read.
     pub fn portfolio_ids(&self) -> Rc<[PortfolioId]> {
         (1..=self.portfolios).map(workload::portfolio_id).collect()

@@ -1,5 +1,7 @@
 //! What rules let pass on purpose: each exemption beside the violation next to it.
 
+use std::time::Duration;
+
 use super::*;
 
 /// What some rules alone find wrong, in a run that settles or not.
@@ -63,6 +65,56 @@ fn g9_another_position_that_came_to_nothing_excuses_none() {
     let found = found_by(&[RuleId::G9], tape, true);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].1.contains("is not in the answer"), "{found:?}");
+}
+
+/// A reader is told so, that long after the last event.
+fn refuse(tape: &mut Tape, code: &str, later: Duration) {
+    let refused = EventKind::ReadRefused { portfolio_id: "P".into(), code: code.into() };
+    tape.push("reader-1", refused);
+    let last = tape.events.last_mut().expect("it was just pushed");
+    last.at = last.at + later;
+}
+
+#[test]
+fn g9_a_portfolio_that_was_shown_is_not_unknown_afterwards() {
+    let mut early = clean::tape();
+    let unknown =
+        EventKind::ReadRefused { portfolio_id: "P".into(), code: "unknown_portfolio".into() };
+    early.insert_after("reference data", "reader-1", unknown);
+    assert_eq!(found_by(&[RuleId::G9], early, true), []);
+    let mut late = clean::tape();
+    refuse(&mut late, "unknown_portfolio", Duration::ZERO);
+    let found = found_by(&[RuleId::G9], late, true);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].1.contains("P is unknown and was shown before"), "{found:?}");
+}
+
+#[test]
+fn g9_the_database_is_not_away_while_nothing_is_wrong() {
+    let quiet = Duration::from_secs(30);
+    let fault =
+        |begins| EventKind::Fault { fault: "partition".into(), begins, detail: SmolStr::default() };
+    let away = |prologue: &[EventKind], times: usize| {
+        let mut tape = clean::tape();
+        for kind in prologue {
+            tape.push("network", kind.clone());
+        }
+        for _ in 0..times {
+            refuse(&mut tape, "database_unavailable", quiet);
+        }
+        found_by(&[RuleId::G9], tape, true)
+    };
+    assert_eq!(away(&[], 1).len(), 1, "nothing has gone wrong");
+    assert_eq!(away(&[fault(true)], 20), [], "something is wrong");
+    let over = [fault(true), fault(false)];
+    assert_eq!(away(&over, 8), [], "dead sessions are left");
+    let found = away(&over, 9);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].1.contains("9 times in a row"), "{found:?}");
+    let mut tape = clean::tape();
+    tape.push("postgres", EventKind::Crashed(CrashCause::Scheduled));
+    refuse(&mut tape, "database_unavailable", quiet);
+    assert_eq!(found_by(&[RuleId::G9], tape, true), [], "it is down");
 }
 
 /// A client sends a job of another environment for the key; an instance then reports a token of

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use backdate_engine::domain::ids::{Epoch, Revision, Token};
 use backdate_engine::domain::records::Classification;
-use backdate_engine::domain::records::{Fate, KeyStatus, Outcome, ParkReason};
+use backdate_engine::domain::records::{Fate, KeyStatus, Outcome, ParkReason, TransactionType};
 use backdate_engine::ports::host::Signal;
 use backdate_engine::ports::log::Topic;
 use backdate_engine::ports::store::StoreError;

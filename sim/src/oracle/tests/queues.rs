@@ -10,6 +10,11 @@ use super::*;
 
 /// A valuation job that is claimed at that second, or that waits.
 fn job(id: u64, claimed_s: Option<i64>) -> Row {
+    let token = Token { epoch: Epoch(0), revision: Revision(1) };
+    job_under(token, id, claimed_s)
+}
+
+fn job_under(token: Token, id: u64, claimed_s: Option<i64>) -> Row {
     let lease = JudgeConfig::default().lease;
     let end = |second: i64| {
         let lease = i64::try_from(lease.as_micros()).expect("a short lease");
@@ -17,7 +22,7 @@ fn job(id: u64, claimed_s: Option<i64>) -> Row {
     };
     Row::ValuationJob(Rc::new(ValuationJobRow {
         id,
-        keys: vec![JobKey { key: key(), token: Token { epoch: Epoch(0), revision: Revision(1) } }],
+        keys: vec![JobKey { key: key(), token }],
         date_from: date(1),
         date_to: date(3),
         status: if claimed_s.is_some() { JobStatus::Processing } else { JobStatus::Pending },
@@ -98,20 +103,35 @@ fn g8_breaks_when_a_job_is_passed_over_for_long() {
     });
 }
 
-#[test]
-fn a_younger_job_that_is_dropped_passes_nobody_over() {
-    let mut tape = clean::tape();
-    let dropped = |id| committed("valuation-scheduler-1", vec![gone(job(id, None))]);
+/// Drops a younger job, and much later another one, while an older one waits for its claim.
+fn drop_younger_jobs(tape: &mut Tape, token: Token) {
+    let dropped = |id| committed("valuation-scheduler-1", vec![gone(job_under(token, id, None))]);
     tape.insert_after("later valued", "postgres", dropped(7));
     tape.insert_after("later valued", "postgres", dropped(9));
     let late = tape.at("later valued") + 1;
     tape.insert_after("later valued", "postgres", dropped(8));
-    let waiting = vec![job(7, None), job(8, None), job(9, None)];
+    let waiting = [7, 8, 9].map(|id| job_under(token, id, None)).to_vec();
     tape.insert_after("later valued", "postgres", by_scheduler(waiting));
     for event in &mut tape.events[late + 2..] {
         event.at = event.at + Duration::from_secs(13);
     }
+}
+
+#[test]
+fn a_younger_job_that_is_dropped_as_superseded_passes_nobody_over() {
+    let mut tape = clean::tape();
+    let now = state_at(&mut tape, "later valued").token();
+    let older = Token { revision: Revision(now.revision.0 - 1), ..now };
+    drop_younger_jobs(&mut tape, older);
     assert_eq!(broken(&judge(&tape.finished())), []);
+}
+
+#[test]
+fn g8_breaks_when_younger_jobs_vanish_that_are_not_superseded() {
+    breaks(RuleId::G8, "valuation job 7 waits", |tape| {
+        let now = state_at(tape, "later valued").token();
+        drop_younger_jobs(tape, now);
+    });
 }
 
 #[test]

@@ -276,6 +276,15 @@ fn g6_breaks_when_a_cash_flow_is_booked_with_the_wrong_sign_or_for_nothing() {
 }
 
 #[test]
+fn g1_breaks_on_a_cash_flow_of_another_type() {
+    breaks(RuleId::G1, "the cash flow of B2 must be of a BUY and is of a SELL", |tape| {
+        let mut other = LATER.flow(1);
+        other.kind = TransactionType::Sell;
+        tape.changes("replayed flows")[2] = put(Row::Cashflow(Rc::new(other)));
+    });
+}
+
+#[test]
 fn g7_breaks_when_an_offset_covers_what_was_not_stored() {
     breaks(RuleId::G7, "nothing is stored for it", |tape| {
         tape.changes("reference data").remove(2);
