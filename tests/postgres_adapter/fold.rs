@@ -281,8 +281,13 @@ fn lots_are_kept_by_the_place_that_opened_them() {
         let pool = LotRow { key: b.clone(), lot: pool };
         let rows = vec![lot(&a, "1", 1), lot(&a, "2", 2), pool.clone()];
         bench.run(UpsertLots { new: rows[1..].to_vec(), rows: rows[..1].to_vec() }).await;
-        let keys = vec![b.clone(), a.clone(), a.clone()];
+        let keys = vec![(a.clone(), amount("100")), (b.clone(), amount("0"))];
         assert_eq!(bench.run(ReadLots { keys: keys.clone() }).await, rows);
+        let first = rows[0].lot.quantity;
+        let enough = vec![(a.clone(), first), (b.clone(), first)];
+        assert_eq!(bench.run(ReadLots { keys: enough }).await, [rows[0].clone(), pool.clone()]);
+        let more = vec![(a.clone(), first + amount("0.0000000001"))];
+        assert_eq!(bench.run(ReadLots { keys: more }).await, rows[..2]);
         let mut less = rows[0].clone();
         less.lot.quantity = amount("0.5");
         bench.run(UpsertLots { new: vec![], rows: vec![less.clone()] }).await;

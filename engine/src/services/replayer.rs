@@ -15,6 +15,7 @@ use crate::domain::cost::Fold;
 use crate::domain::fx::FxTable;
 use crate::domain::ids::Key;
 use crate::domain::messages;
+use crate::domain::money::Amount;
 use crate::domain::records::{Fate, Transaction};
 use crate::domain::time::Date;
 use crate::ports::Ports;
@@ -157,10 +158,20 @@ async fn read<P: Ports>(
     for row in session.run(ReadTimelineChunks { ranges, limit }).await? {
         chunks.entry(row.key.clone()).or_default().push(row);
     }
-    let keys = open.iter().map(|(state, _)| state.key.clone()).collect();
+    // A key may have very many lots, of which a chunk takes few.
+    let needed = |(state, _): &(KeyState, ReplayRow)| {
+        let chunk = chunks.get(&state.key).into_iter().flatten();
+        let method = state.fold_terms.as_ref().map(|terms| terms.method);
+        let needed = Fold::lots_needed(method, &state.position, chunk.map(|entry| &entry.terms));
+        Some((state.key.clone(), needed?))
+    };
+    let needed: BTreeMap<Key, Amount> = open.iter().filter_map(needed).collect();
     let mut lots: BTreeMap<Key, Vec<_>> = BTreeMap::new();
-    for row in session.run(ReadLots { keys }).await? {
-        lots.entry(row.key).or_default().push(row.lot);
+    if !needed.is_empty() {
+        let keys = needed.clone().into_iter().collect();
+        for row in session.run(ReadLots { keys }).await? {
+            lots.entry(row.key).or_default().push(row.lot);
+        }
     }
     let works = open.into_iter().map(|(state, replay)| {
         let mut chunk = chunks.remove(&state.key).unwrap_or_default();
@@ -171,7 +182,7 @@ async fn read<P: Ports>(
         let method = state.fold_terms.as_ref().map(|terms| terms.method);
         let lots = lots.remove(&state.key).unwrap_or_default();
         Work {
-            fold: Fold::new(method, state.position, lots),
+            fold: Fold::resumed(method, state.position, needed.get(&state.key).copied(), lots),
             done: chunk.len() < limit as usize,
             rows: 0,
             parked: Vec::new(),

@@ -4,6 +4,7 @@
 use std::fmt::Display;
 
 use backdate_engine::domain::ids::Key;
+use backdate_engine::domain::money::Amount;
 use backdate_engine::ports::store::AnyStatement;
 use backdate_engine::ports::store::rows::{Subject, Table};
 use backdate_engine::ports::store::statements::{
@@ -31,7 +32,8 @@ pub(super) fn reads() -> Vec<AnyStatement> {
         LockInstruments { ids: SECURITIES.iter().map(|id| (*id).into()).collect() }.into(),
         ReadBusinessDates { from: date(-99), to: date(99) }.into(),
         ReadTimelineChunks { ranges, limit: 99 }.into(),
-        ReadLots { keys: keys() }.into(),
+        ReadLots { keys: keys().into_iter().map(|key| (key, Amount::from_units(9_999))).collect() }
+            .into(),
         ReadReplays { keys: keys() }.into(),
         TakeTriggers { limit: 99 }.into(),
     ];

@@ -101,7 +101,10 @@ const HISTORY: &[Maker] = &[
         DeleteHistory { ranges }.into()
     },
     |r| PruneEpochs { keys: some(r, keys()).into_iter().map(|k| (k, epoch(r))).collect() }.into(),
-    |r| ReadLots { keys: some(r, keys()) }.into(),
+    |r| {
+        let keys = some(r, keys()).into_iter().map(|key| (key, amount(r))).collect();
+        ReadLots { keys }.into()
+    },
     |r| DeleteLots { lots: places(r) }.into(),
     |r| ResetLots { keys: vec![one(r, &keys())] }.into(),
     |r| {

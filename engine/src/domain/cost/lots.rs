@@ -30,7 +30,7 @@ pub struct LotChanges {
 pub(super) struct Lots {
     open: VecDeque<OpenLot>,
     deleted: Vec<Place>,
-    /// Whether the stored ones have been read.
+    /// Whether all that are stored have been read.
     are_all: bool,
 }
 
@@ -45,16 +45,16 @@ struct OpenLot {
 
 impl Lots {
     /// Lots as they are stored.
-    pub(super) fn new(mut lots: Vec<Lot>) -> Self {
+    pub(super) fn new(lots: Vec<Lot>) -> Self {
+        Self::oldest(lots, true)
+    }
+
+    /// The oldest of those that are stored, or all of them: as many as will be taken.
+    pub(super) fn oldest(mut lots: Vec<Lot>, are_all: bool) -> Self {
         lots.sort_by(|a, b| a.opened.cmp(&b.opened));
         let open =
             lots.into_iter().map(|lot| OpenLot { lot, stored: true, changed: false }).collect();
-        Self { open, deleted: Vec::new(), are_all: true }
-    }
-
-    /// Whatever is stored, only what is added from here on is known.
-    pub(super) fn unread() -> Self {
-        Self { open: VecDeque::new(), deleted: Vec::new(), are_all: false }
+        Self { open, deleted: Vec::new(), are_all }
     }
 
     /// The lots, oldest first.

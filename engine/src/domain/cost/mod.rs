@@ -78,21 +78,36 @@ impl Fold {
         Self { method, position, lots: Lots::new(lots) }
     }
 
-    /// Continues from a stored position whose lots were not read, as [`Fold::needs_lots`] has said
-    /// that they need not be.
-    pub fn without_lots(method: Option<CostMethod>, position: Position) -> Self {
-        Self { method, position, lots: Lots::unread() }
+    /// Continues from a stored position and its oldest lots: the first one, and those after it
+    /// until they hold the units that [`Fold::lots_needed`] has named; no lots where it has named
+    /// none.
+    pub fn resumed(
+        method: Option<CostMethod>,
+        position: Position,
+        needed: Option<Amount>,
+        lots: Vec<Lot>,
+    ) -> Self {
+        let is_pooled = method == Some(CostMethod::Avco);
+        let are_all = needed.is_some_and(|units| is_pooled || units >= position.quantity);
+        Self { method, position, lots: Lots::oldest(lots, are_all) }
     }
 
-    /// Whether the open lots must be known in order to fold these: where units are taken from them,
-    /// and where one pool takes all that is added.
-    pub fn needs_lots<'a>(
+    /// Units that the oldest lots of a position must hold in order to fold these: what is taken
+    /// from them at the most. None where no lot needs to be known, as each that is added is one of
+    /// its own; a pool must be known whatever happens to it.
+    pub fn lots_needed<'a>(
         method: Option<CostMethod>,
+        position: &Position,
         terms: impl IntoIterator<Item = &'a Terms>,
-    ) -> bool {
-        let takes =
-            |terms| matches!(Movement::of(terms), Movement::Consumed(_) | Movement::Taken(_));
-        method == Some(CostMethod::Avco) || terms.into_iter().any(takes)
+    ) -> Option<Amount> {
+        let taken = terms.into_iter().filter_map(|terms| match Movement::of(terms) {
+            Movement::Consumed(units) | Movement::Taken(units) => Some(units),
+            Movement::Added(_) | Movement::None => None,
+        });
+        let of_pool = (method == Some(CostMethod::Avco)).then_some(Amount::ZERO);
+        let taken = taken.reduce(|sum, units| sum + units).or(of_pool)?;
+        // What there is not cannot be taken: it is parked, or a debt.
+        Some(taken.min(position.quantity.max(Amount::ZERO)))
     }
 
     /// Folds a transaction with the rate that was looked up for it.

@@ -252,25 +252,36 @@ fn rows(fold: &Fold) -> Vec<Lot> {
 
 proptest! {
     #[test]
-    fn what_needs_no_lots_is_folded_alike_without_them(
+    fn the_lots_that_are_needed_are_enough(
         steps in any_timeline(),
         method in prop::sample::select(CostMethod::ALL),
         cut in any::<prop::sample::Index>(),
+        length in any::<prop::sample::Index>(),
     ) {
         let (before, after) = steps.split_at(cut.index(steps.len()));
+        let after = &after[..=length.index(after.len())];
         let mut whole = empty(method);
         for (terms, fx) in before {
             whole.apply(&place(terms), terms, *fx);
         }
         whole.take_lot_changes();
-        let added = after.iter().take_while(|(terms, _)| !Fold::needs_lots(Some(method), [terms]));
-        let mut without = Fold::without_lots(Some(method), whole.position());
-        for (terms, fx) in added {
-            let outcome = whole.apply(&place(terms), terms, *fx);
-            prop_assert_eq!(without.apply(&place(terms), terms, *fx), outcome);
-            prop_assert_eq!(without.position(), whole.position());
+        let terms = after.iter().map(|(terms, _)| terms);
+        let needed = Fold::lots_needed(Some(method), &whole.position(), terms);
+        let (mut held, mut oldest) = (Amount::ZERO, Vec::new());
+        for lot in whole.lots() {
+            if needed.is_none_or(|units| held >= units && !oldest.is_empty()) {
+                break;
+            }
+            held += lot.quantity;
+            oldest.push(lot.clone());
         }
-        prop_assert_eq!(without.take_lot_changes(), whole.take_lot_changes());
+        let mut part = Fold::resumed(Some(method), whole.position(), needed, oldest);
+        for (terms, fx) in after {
+            let outcome = whole.apply(&place(terms), terms, *fx);
+            prop_assert_eq!(part.apply(&place(terms), terms, *fx), outcome);
+            prop_assert_eq!(part.position(), whole.position());
+        }
+        prop_assert_eq!(part.take_lot_changes(), whole.take_lot_changes());
     }
 
     #[test]

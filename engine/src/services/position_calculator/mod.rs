@@ -20,6 +20,7 @@ use crate::domain::fx::FxTable;
 use crate::domain::ids::{Key, TransactionId};
 use crate::domain::intake::Rejection;
 use crate::domain::messages;
+use crate::domain::money::Amount;
 use crate::domain::records::{FoldTerms, Place};
 use crate::domain::time::Date;
 use crate::ports::Ports;
@@ -150,16 +151,16 @@ async fn read<P: Ports>(
         arrivals.entry(row.transaction.key.clone()).or_default().push(row);
     }
     // Most only add lots, and a key may have very many.
-    let needs_lots = |state: &&KeyState| {
+    let needed = |state: &KeyState| {
         let arriving = arrivals.get(&state.key).into_iter().flatten();
         let method = state.fold_terms.as_ref().map(|terms| terms.method);
-        Fold::needs_lots(method, arriving.map(|row| &row.transaction.terms))
+        let terms = arriving.map(|row| &row.transaction.terms);
+        Some((state.key.clone(), Fold::lots_needed(method, &state.position, terms)?))
     };
-    let with_lots: BTreeSet<Key> =
-        states.iter().filter(needs_lots).map(|state| state.key.clone()).collect();
-    let lots = match with_lots.is_empty() {
+    let needed: BTreeMap<Key, Amount> = states.iter().filter_map(needed).collect();
+    let lots = match needed.is_empty() {
         true => Vec::new(),
-        false => session.run(ReadLots { keys: with_lots.iter().cloned().collect() }).await?,
+        false => session.run(ReadLots { keys: needed.clone().into_iter().collect() }).await?,
     };
     let mut replays: BTreeMap<Key, ReplayRow> =
         replays.into_iter().map(|row| (row.key.clone(), row)).collect();
@@ -176,13 +177,12 @@ async fn read<P: Ports>(
             Work {
                 tail: tails.remove(key),
                 replay: replays.remove(key),
-                fold: match with_lots.contains(key) {
-                    true => {
-                        let lots = open_lots.remove(key).unwrap_or_default();
-                        Fold::new(method, state.position, lots)
-                    }
-                    false => Fold::without_lots(method, state.position),
-                },
+                fold: Fold::resumed(
+                    method,
+                    state.position,
+                    needed.get(key).copied(),
+                    open_lots.remove(key).unwrap_or_default(),
+                ),
                 arrivals: arrivals.remove(key).unwrap_or_default(),
                 before: state.clone(),
                 touched: false,

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use backdate_engine::defects::{Defect, is_planted};
 use backdate_engine::domain::ids::{Epoch, Key, TransactionId};
+use backdate_engine::domain::money::Amount;
 use backdate_engine::domain::records::Place;
 use backdate_engine::domain::time::Date;
 use backdate_engine::ports::store::StoreError;
@@ -246,9 +247,20 @@ fn lots_of(session: &mut Session, keys: &[Key]) -> Vec<Version<LotRow>> {
 impl Run for ReadLots {
     async fn run(mut self, session: &mut Session) -> Result<Vec<LotRow>, StoreError> {
         self.keys.sort_unstable();
-        self.keys.dedup();
-        let lots = lots_of(session, &self.keys);
-        Ok(lots.into_iter().map(|version| (*version.row).clone()).collect())
+        Ok(session.read(|view| {
+            let mut lots: Vec<LotRow> = Vec::new();
+            for (key, units) in &self.keys {
+                let mut held: Option<Amount> = None;
+                for row in view.range::<LotRow>(places_of(key)) {
+                    if held.is_some_and(|held| held >= *units) {
+                        break;
+                    }
+                    held = Some(held.unwrap_or_default() + row.lot.quantity);
+                    lots.push((**row).clone());
+                }
+            }
+            lots
+        }))
     }
 }
 

@@ -10,6 +10,7 @@ use super::super::columns::{
 use super::super::copy::{MANY, copy};
 use super::{Bind, Run, done, rows, sql};
 use crate::domain::ids::{Epoch, Key};
+use crate::domain::money::Amount;
 use crate::domain::records::Place;
 use crate::ports::store::rows::{
     EpochRow, HistoryRow, InstrumentRow, LotRow, PortfolioRow, ReplayRow, TransactionRow,
@@ -153,14 +154,38 @@ impl Run for PruneEpochs {
 
 impl Run for ReadLots {
     async fn run(self, connection: &mut PgConnection) -> Result<Vec<LotRow>, Error> {
+        // Lot by lot, so that those that are not needed are not touched. A sum over a window would
+        // go over all of them.
         let text = concat!(
-            "SELECT ",
+            "SELECT l.* FROM unnest($1, $2, $3) k(portfolio, security, units)
+            CROSS JOIN LATERAL (
+                WITH RECURSIVE oldest AS (
+                    (SELECT ",
+            lot_columns!(),
+            ", quantity AS held FROM position_lots
+                    WHERE portfolio_id = k.portfolio AND security_id = k.security
+                    ORDER BY transaction_date, place_rank, transaction_id LIMIT 1)
+                    UNION ALL
+                    SELECT n.*, o.held + n.quantity FROM oldest o
+                    CROSS JOIN LATERAL (
+                        SELECT ",
             lot_columns!(),
             " FROM position_lots
-            WHERE (portfolio_id, security_id) IN (SELECT * FROM unnest($1, $2))
-            ORDER BY portfolio_id, security_id, transaction_date, place_rank, transaction_id"
+                        WHERE portfolio_id = k.portfolio AND security_id = k.security
+                            AND (transaction_date, place_rank, transaction_id)
+                                > (o.transaction_date, o.place_rank, o.transaction_id)
+                        ORDER BY transaction_date, place_rank, transaction_id LIMIT 1) n
+                    WHERE o.held < k.units
+                )
+                SELECT ",
+            lot_columns!(),
+            " FROM oldest) l
+            ORDER BY l.portfolio_id, l.security_id, l.transaction_date, l.place_rank,
+                l.transaction_id"
         );
-        rows(sql(text).keys(&self.keys, |key| key), connection).await
+        let call =
+            sql(text).keys(&self.keys, |key: &(Key, Amount)| &key.0).each(&self.keys, |key| key.1);
+        rows(call, connection).await
     }
 }
 

@@ -7,7 +7,7 @@ use super::super::rows::{
     TransactionRow,
 };
 use crate::domain::ids::{Currency, Epoch, Key, PortfolioId, SecurityId, TransactionId};
-use crate::domain::money::FxRate;
+use crate::domain::money::{Amount, FxRate};
 use crate::domain::records::Place;
 use crate::domain::time::Date;
 
@@ -106,10 +106,11 @@ statements! {
         keys: Vec<(Key, Epoch)>,
     } -> ();
 
-    /// `SELECT * FROM position_lots WHERE key = ANY($keys) ORDER BY key, opened`
+    /// The oldest lots of each key: the first one, and those after it until they hold so many
+    /// units. `ORDER BY key, opened`. It must look at no others: a key may have very many.
     ReadLots {
-        /// Keys.
-        keys: Vec<Key>,
+        /// Keys in order, each once, and units.
+        keys: Vec<(Key, Amount)>,
     } -> Vec<LotRow>;
 
     /// `DELETE FROM position_lots WHERE (key, opened) = ANY($lots)`
