@@ -26,9 +26,8 @@ use super::disk::Disk;
 use super::profile::Profile;
 use super::statements::run_encoded;
 use super::wire::{PORT, Request};
-use crate::world::Connection;
-use crate::world::Main;
 use crate::world::sync::{Workers, timeout};
+use crate::world::{Connection, Main, Measured};
 
 /// What the server's process runs.
 pub fn main(profile: Profile, disk: Disk, control: ServerControl) -> Main {
@@ -135,7 +134,9 @@ impl Served {
                 outcome.unwrap_or(Err(StoreError::Timeout))
             }
         };
-        let mut cost = profile.statement_base_us + profile.row_us * session.take_rows() as f64;
+        let rows = session.take_rows();
+        self.backend.process.measured(Measured::Served { operation: name, rows });
+        let mut cost = profile.statement_base_us + profile.row_us * rows as f64;
         let answer = match outcome {
             Ok(answer) => answer,
             Err(error) => {

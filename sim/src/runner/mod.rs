@@ -13,5 +13,5 @@ mod telemetry;
 pub use canary::Canary;
 pub use observers::{EventObserver, Observers};
 pub use outcome::{End, Outcome, exit};
-pub use run::{Progress, RunError, RunOptions, run, run_probed};
+pub use run::{Progress, RunError, RunOptions, Watchers, run, run_watched};
 pub use stage::Stage;

@@ -15,7 +15,7 @@ use super::doctor::Doctor;
 use super::telemetry::Telemetry;
 use crate::oracle::{Judge, JudgeConfig, RunEnd, Verdict};
 use crate::scenario::edits::Edit;
-use crate::world::{Course, Measured, Probe, Work, probed};
+use crate::world::{Course, Measured, Measurer, Probe, Work, probed};
 
 /// Is shown every event, and the course of the run until then where there is one.
 pub type EventObserver = Box<dyn FnMut(&Event, Option<&Course>)>;
@@ -28,6 +28,7 @@ pub struct Observers {
     telemetry: Option<Telemetry>,
     recorder_error: Option<std::io::Error>,
     lines: Option<EventObserver>,
+    measurer: Option<Measurer>,
     probe: Option<Probe>,
     course: Option<Rc<Course>>,
     doctor: Option<Doctor>,
@@ -69,6 +70,7 @@ impl Observers {
             telemetry: None,
             recorder_error: None,
             lines: None,
+            measurer: None,
             probe: None,
             course: None,
             doctor: None,
@@ -83,6 +85,11 @@ impl Observers {
     /// Shows the course of the run with every event from now on.
     pub(super) fn set_course(&mut self, course: Rc<Course>) {
         self.course = Some(course);
+    }
+
+    /// Tells somebody else too what processes measure, from the start on.
+    pub(super) fn set_measurer(&mut self, measurer: Option<Measurer>) {
+        self.measurer = measurer;
     }
 
     /// Tells a probe from now on what the machine is busy with.
@@ -123,13 +130,17 @@ impl Observers {
         }
     }
 
-    /// Whether somebody writes down what hosts measure; if so, they tell it from now on.
+    /// Whether somebody wants to know what processes measure; if so, they tell it from now on.
     pub(super) fn take_measurements(&mut self) -> bool {
-        self.telemetry.as_mut().map(Telemetry::take_measurements).is_some()
+        let is_written = self.telemetry.as_mut().map(Telemetry::take_measurements).is_some();
+        is_written || self.measurer.is_some()
     }
 
     /// Hears what a process measured.
     pub(super) fn measured(&mut self, at: SimTime, process: &str, measured: Measured) {
+        if let Some(measurer) = &self.measurer {
+            measurer(at, process, measured);
+        }
         let Some(telemetry) = &mut self.telemetry else { return };
         if let Err(error) = telemetry.measured(at, process, measured, &mut self.meters) {
             self.recorder_error.get_or_insert(error);

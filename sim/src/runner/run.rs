@@ -18,8 +18,8 @@ use crate::feed::export::Tables;
 use crate::kafka;
 use crate::oracle::JudgeConfig;
 use crate::scenario::plan::{Plan, PlannedInput};
-use crate::world::Probe;
 use crate::world::faults::{Fault, OperatorFault};
+use crate::world::{Measurer, Probe};
 
 /// Folder of the tables in the folder of a saved run.
 pub const TABLES_FOLDER: &str = "tables";
@@ -71,14 +71,24 @@ pub enum RunError {
 
 /// Runs a plan.
 pub fn run(options: RunOptions<'_>) -> Result<Outcome, RunError> {
-    run_probed(options, None)
+    run_watched(options, Watchers::default())
 }
 
-/// Runs a plan in sight of a probe; the run is the same without it.
-pub fn run_probed(options: RunOptions<'_>, probe: Option<Probe>) -> Result<Outcome, RunError> {
+/// Who watches a run from outside, at what is in no recording.
+#[derive(Default)]
+pub struct Watchers {
+    /// Is told what the machine is busy with.
+    pub probe: Option<Probe>,
+    /// Is told what processes measure.
+    pub measurer: Option<Measurer>,
+}
+
+/// Runs a plan in sight of watchers; the run is the same without them.
+pub fn run_watched(options: RunOptions<'_>, watchers: Watchers) -> Result<Outcome, RunError> {
     let plan = options.plan;
     let mut options = options;
-    let observers = observers(&mut options)?;
+    let mut observers = observers(&mut options)?;
+    observers.set_measurer(watchers.measurer);
     let config = SimulationConfig {
         seed: plan.seed,
         task_choice: plan.tasks.choice(),
@@ -88,7 +98,7 @@ pub fn run_probed(options: RunOptions<'_>, probe: Option<Probe>) -> Result<Outco
         spare_processes: SPARE_PROCESSES + unplanned_instances(plan),
     };
     let simulation = Simulation::start(config, observers);
-    if let Some(probe) = probe {
+    if let Some(probe) = watchers.probe {
         simulation.set_probe(probe);
     }
     perform(simulation, options)

@@ -25,6 +25,13 @@ pub enum Measured {
         /// Simulated time.
         took: Duration,
     },
+    /// The database has run a statement.
+    Served {
+        /// Its name.
+        operation: &'static str,
+        /// Rows that it returned or wrote.
+        rows: u64,
+    },
 }
 
 /// Takes measurements, each with its time and the name of its process.
