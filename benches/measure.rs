@@ -7,16 +7,18 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use backdate::cluster::POSTGRES;
 use backdate::runner::EventObserver;
-use backdate::runner::{Outcome, Progress, RunOptions, run_probed};
+use backdate::runner::{Outcome, Progress, RunOptions, Watchers, run_watched};
 use backdate::scenario::{self, Plan};
-use backdate::world::{Probe, Work};
+use backdate::world::{Measurer, Probe, Work};
 use backdate_reports::recording::Phase;
+use serde_json::Value;
 
 /// Seconds on the processor, since the machine is shared with others; of the wall clock where the
 /// system does not tell.
@@ -52,6 +54,27 @@ pub fn plan(scenario: &str, overrides: &[String]) -> Plan {
     }
 }
 
+/// Runs a shipped scenario under seed 1 with the release binary; its summary.
+pub fn run_release(scenario: &str, overrides: &[String], on: &str) -> Value {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let binary = crate::results_path().with_file_name("release").join("backdate");
+    let mut command = Command::new(&binary);
+    command.arg("run").arg(root.join("scenarios").join(scenario).with_extension("toml"));
+    command.args(["--seed", "1", "--quiet", "--json", "-", "--on", on]);
+    for set in overrides {
+        command.args(["--set", set]);
+    }
+    let cure = "build it first: cargo build --release --bin backdate";
+    let output = command.output();
+    let output = output.unwrap_or_else(|error| panic!("{}: {error}; {cure}", binary.display()));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let summary = serde_json::from_slice(&output.stdout);
+    let summary: Value =
+        summary.unwrap_or_else(|error| panic!("{scenario} on {on}: {error}\n{errors}"));
+    assert!(output.status.success(), "{scenario} on {on}: {}\n{errors}{summary:#}", output.status);
+    summary
+}
+
 /// A folder for a recording, gone with this.
 pub struct Folder(PathBuf);
 
@@ -85,6 +108,8 @@ pub struct Onlookers<'a> {
     pub meter: Option<&'a LayerMeter>,
     /// Is shown every event.
     pub events: Option<EventObserver>,
+    /// Is told what processes measure.
+    pub measurer: Option<Measurer>,
 }
 
 /// A run with its times.
@@ -140,8 +165,9 @@ pub fn measure(plan: &Plan, onlookers: Onlookers<'_>) -> Measured {
         progress: &mut progress,
         events: onlookers.events,
     };
-    let outcome = run_probed(options, meter.map(LayerMeter::probe))
-        .expect("the target folder is writable and has room");
+    let watchers = Watchers { probe: meter.map(LayerMeter::probe), measurer: onlookers.measurer };
+    let outcome =
+        run_watched(options, watchers).expect("the target folder is writable and has room");
     Measured { outcome, wall: wall.elapsed().as_secs_f64(), cpu: clock() - begun, phases }
 }
 

@@ -11,19 +11,30 @@
 //! - `real/replay`: history rows per second that rebuilds write, one late trade a key.
 //! - `real/latency_N`: from the intended time of a transaction to the snapshot that contains it,
 //!   at N % of the rate of `real/live`.
+//! - `real/api_quiet`, `real/api_herd`: `GET positions` at a fixed rate, and as fast as answered,
+//!   of an idle and of a busy engine; baseline: a bare route with one indexed query.
+//! - `real/history_N`: what a transaction costs a key that has N already, appended and rebuilt.
 //! - `real/batch_N`: round trips to the database per key-date and per transaction, in batches of N.
 //!
 //! The rates are sustained ones: the loads take so long that the pauses of the processes at begin
 //! and end, some 0.4 s, hardly count. The engine stands still while a baseline is measured.
-//! `batches` measures that last table, and it alone; `rates` leaves out table and latencies;
-//! `--quick` does all else with a tenth of the rows, where the pauses do count.
+//! `api`, `history` and `batches` measure those last tables, each alone; `rates` leaves out the
+//! latencies; `--quick` does all with a tenth of the rows, where the pauses do count.
 
+#[path = "real/api.rs"]
+mod api;
+#[path = "real/bare.rs"]
+mod bare;
 #[path = "real/batches.rs"]
 mod batches;
+#[path = "real/client.rs"]
+mod client;
 #[path = "real/copy.rs"]
 mod copy;
 #[path = "real/engine.rs"]
 mod engine;
+#[path = "real/history.rs"]
+mod history;
 #[path = "real/latency.rs"]
 mod latency;
 #[path = "real/load.rs"]
@@ -80,6 +91,12 @@ async fn measure() -> Vec<Line> {
     if asks_for("batches") {
         return batches::table(folder.path()).await;
     }
+    if asks_for("history") {
+        return history::table(folder.path()).await;
+    }
+    if asks_for("api") {
+        return api::table(folder.path()).await;
+    }
     let load = Load::new(is_quick());
     let services = Services::from_environment("real");
     let mut baseline = Baseline::connect(&services.postgres).await;
@@ -93,7 +110,7 @@ async fn measure() -> Vec<Line> {
     let first = taken(&mut engine, &mut baseline, load.business_dates(), all).await;
     let copy = baseline.copy_snapshots(&engine).await;
     lines.push(line("first_valuation", &first, &copy, "key-dates/s", "valued for the first time"));
-    let again = taken(&mut engine, &mut baseline, load.corrections(), all).await;
+    let again = taken(&mut engine, &mut baseline, load.corrections(1), all).await;
     let copy = baseline.copy_snapshots(&engine).await;
     lines.push(line("revaluation", &again, &copy, "key-dates/s", "valued again, a price changed"));
     let count = load.live_count() as f64;

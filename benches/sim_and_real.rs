@@ -6,10 +6,8 @@
 //! one machine a process where the real run shares the cores of one. So the table says how far to
 //! trust a simulated figure; it has no bar to meet. A run that fails ends the benchmark.
 
-use std::path::Path;
-use std::process::Command;
-
-use backdate_benches::{Line, results_path, write_results};
+use backdate_benches::measure::run_release;
+use backdate_benches::{Line, write_results};
 use serde_json::Value;
 
 /// Scenarios with what is set in them; the herd in a size at which real runs take a minute.
@@ -36,31 +34,11 @@ const LATENCIES: [&str; 5] =
 fn main() {
     let mut lines = Vec::new();
     for (scenario, overrides) in RUNS {
-        let simulated = summary(scenario, overrides, "sim");
-        let real = summary(scenario, overrides, "real");
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        let [simulated, real] = ["sim", "real"].map(|on| run_release(scenario, &overrides, on));
         lines.extend(compare(scenario, &simulated, &real));
     }
     write_results(&lines).expect("the target folder is writable");
-}
-
-/// Runs a scenario under seed 1; its summary.
-fn summary(scenario: &str, overrides: &[&str], on: &str) -> Value {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let binary = results_path().with_file_name("release").join("backdate");
-    let mut command = Command::new(&binary);
-    command.arg("run").arg(root.join("scenarios").join(scenario).with_extension("toml"));
-    command.args(["--seed", "1", "--quiet", "--json", "-", "--on", on]);
-    for set in overrides {
-        command.args(["--set", set]);
-    }
-    let cure = "build it first: cargo build --release --bin backdate";
-    let output = command.output();
-    let output = output.unwrap_or_else(|error| panic!("{}: {error}; {cure}", binary.display()));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let summary = serde_json::from_slice(&output.stdout);
-    let summary = summary.unwrap_or_else(|error| panic!("{scenario} on {on}: {error}\n{errors}"));
-    assert!(output.status.success(), "{scenario} on {on}: {}\n{errors}{summary:#}", output.status);
-    summary
 }
 
 /// Prints a table, and makes a line of each of its rows.

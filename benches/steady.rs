@@ -35,7 +35,8 @@ fn main() {
 fn run(meter: Option<&LayerMeter>) -> Measured {
     let folder = Folder::new("bench-steady");
     let plan = plan("smoke/steady.toml", &[]);
-    let measured = measure(&plan, Onlookers { folder: Some(&folder), meter, events: None });
+    let looking = Onlookers { folder: Some(&folder), meter, ..Onlookers::default() };
+    let measured = measure(&plan, looking);
     let summary = &measured.outcome.summary;
     assert_eq!(summary.verdict, Verdict::Pass, "{:?}", summary.notes);
     measured

@@ -23,17 +23,21 @@ const CHUNK: usize = 1 << 16;
 const REBUILT: &str = "(SELECT h.* FROM position_history h \
                        JOIN position_state USING (portfolio_id, security_id, epoch)) rebuilt";
 
-/// A session in the schema.
-pub(super) async fn connect(config: &PostgresConfig) -> PgConnection {
-    let options = PgConnectOptions::new_without_pgpass()
+/// How sessions in the schema are opened.
+pub(super) fn options(config: &PostgresConfig) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
         .host(&config.host)
         .port(config.port)
         .username(&config.user)
         .password(config.password.reveal())
         .database(&config.database)
         .options([("search_path", config.schema.as_str())])
-        .disable_statement_logging();
-    options.connect().await.expect("the database is there")
+        .disable_statement_logging()
+}
+
+/// A session in the schema.
+pub(super) async fn connect(config: &PostgresConfig) -> PgConnection {
+    options(config).connect().await.expect("the database is there")
 }
 
 /// A connection beside the engine's own.
@@ -122,6 +126,13 @@ impl Baseline {
     /// Writes everything out, so that no measured part pays for what came before.
     pub(super) async fn checkpoint(&mut self) {
         self.run("CHECKPOINT".to_owned()).await;
+    }
+
+    /// Does for all tables what the server does once a minute by itself, so that it need not do it
+    /// while something is measured.
+    pub(super) async fn tidy(&mut self) {
+        self.run("VACUUM ANALYZE".to_owned()).await;
+        self.checkpoint().await;
     }
 
     async fn run(&mut self, sql: String) {

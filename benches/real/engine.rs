@@ -3,6 +3,7 @@
 //! It is the release binary, `backdate serve`, with all processes in it; what it did is asked from
 //! the database and from its own metrics.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -83,6 +84,8 @@ pub(super) struct Engine {
     child: Option<Child>,
     /// Where its metrics are.
     http: SocketAddr,
+    /// Where its API is.
+    api: SocketAddr,
     folder: PathBuf,
 }
 
@@ -97,8 +100,7 @@ impl Engine {
         let connection = connect(&services.postgres).await;
         let producer = Client::new(&services.kafka, "bench").producer().await;
         let producer = producer.expect("the broker is there");
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|port| port.local_addr());
-        let http = free.expect("the machine has a free port");
+        let [http, api] = free_addresses();
         Self {
             services,
             store,
@@ -106,6 +108,7 @@ impl Engine {
             producer,
             child: None,
             http,
+            api,
             folder: folder.to_path_buf(),
         }
     }
@@ -141,7 +144,7 @@ impl Engine {
              session_timeout_ms = {SESSION_MS}\n\
              [postgres]\nhost = \"{host}\"\nport = {port}\nuser = \"{}\"\npassword = \"{}\"\n\
              database = \"{}\"\nschema = \"{}\"\n[http]\nlisten = \"{}\"\n\
-             [api]\nlisten = \"127.0.0.1:0\"\n{cluster}",
+             [api]\nlisten = \"{}\"\n{cluster}",
             kafka.bootstrap_servers,
             kafka.prefix,
             postgres.user,
@@ -149,6 +152,7 @@ impl Engine {
             postgres.database,
             postgres.schema,
             self.http,
+            self.api,
         )
     }
 
@@ -209,12 +213,29 @@ impl Engine {
         counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
     }
 
+    /// Milliseconds that statements have taken so far, from those metrics: of each that is named.
+    pub(super) async fn statement_ms(&self, operations: &BTreeSet<&str>) -> f64 {
+        let metrics = self.metrics().await.expect("the engine answers");
+        let sum = metrics.lines().filter_map(|line| {
+            let rest = line.strip_prefix("db_operation_latency_seconds_sum{operation=\"")?;
+            let (operation, rest) = rest.split_once('"')?;
+            let seconds: f64 = rest.rsplit_once(' ')?.1.parse().ok()?;
+            operations.contains(operation).then_some(seconds * 1e3)
+        });
+        sum.sum()
+    }
+
     async fn metrics(&self) -> io::Result<String> {
         let mut stream = TcpStream::connect(self.http).await?;
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         Ok(answer)
+    }
+
+    /// Where its API is.
+    pub(super) fn api(&self) -> SocketAddr {
+        self.api
     }
 
     /// Where its tables are.
@@ -255,6 +276,13 @@ impl Engine {
             let _ = child.wait();
         }
     }
+}
+
+/// Two addresses that nobody listens on.
+fn free_addresses() -> [SocketAddr; 2] {
+    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let held = [(); 2].map(bind);
+    held.map(|port| port.local_addr().expect("it is bound"))
 }
 
 /// Messages as the records of a topic.

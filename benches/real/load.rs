@@ -91,9 +91,10 @@ impl Load {
         records(Topic::RawBusinessDates, dates)
     }
 
-    /// For every security another price of the first of those dates.
-    pub(super) fn corrections(&self) -> Vec<NewRecord> {
-        records(Topic::MarketPrices, (0..self.securities).map(|s| self.price(s, 1, 1)))
+    /// For every security another price of the first of those dates; each correction has a higher
+    /// version than the one before.
+    pub(super) fn corrections(&self, version: u32) -> Vec<NewRecord> {
+        records(Topic::MarketPrices, (0..self.securities).map(|s| self.price(s, 1, version)))
     }
 
     /// Trades of the latest business date, the keys in turn.
@@ -129,6 +130,21 @@ impl Load {
         records(Topic::RawTransactions, trades)
     }
 
+    /// Trades of the earliest date after the first of each key, in the order of their seconds, so
+    /// many a key, after as many as it got `before`; the ids begin with the kind.
+    pub(super) fn seconds(&self, kind: &str, before: usize, count: usize) -> Vec<NewRecord> {
+        let first = self.date(0);
+        let numbers = before..before + count;
+        let trades =
+            numbers.flat_map(|n| self.keys().map(move |key| (n, key))).map(|(n, (p, s))| {
+                // The first trade is at nine.
+                let second = u32::try_from(9 * 3600 + 1 + n).expect("few trades a key");
+                let id = format!("{p}-{s}-{kind}-{n}");
+                trade_at(&p, &s, &id, kind, &format!("{first}T{}Z", time(second)))
+            });
+        records(Topic::RawTransactions, trades)
+    }
+
     /// The latest business date.
     pub(super) fn latest(&self) -> String {
         self.date(self.dates)
@@ -154,11 +170,19 @@ fn security(s: usize) -> String {
 }
 
 fn trade(portfolio: &str, security: &str, id: &str, date: &str, minute: u32) -> (String, Value) {
-    let (hour, minute) = (minute / 60, minute % 60);
+    trade_at(portfolio, security, id, "BUY", &format!("{date}T{}Z", time(60 * minute)))
+}
+
+/// Time of a day, from its second.
+fn time(second: u32) -> String {
+    format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+
+fn trade_at(portfolio: &str, security: &str, id: &str, kind: &str, at: &str) -> (String, Value) {
     let message = json!({
         "transaction_id": id, "portfolio_id": portfolio, "instrument_id": security,
-        "security_id": security, "transaction_date": format!("{date}T{hour:02}:{minute:02}:00Z"),
-        "transaction_type": "BUY", "quantity": UNITS.to_string(), "price": "101.25",
+        "security_id": security, "transaction_date": at, "transaction_type": kind,
+        "quantity": UNITS.to_string(), "price": "101.25",
         "gross_transaction_amount": "1012.5", "trade_fee": "1.5", "trade_currency": "EUR",
         "currency": "EUR",
     });
