@@ -2,13 +2,13 @@
 
 use backdate_engine::domain::ids::{Epoch, Token};
 use backdate_engine::domain::money::Amount;
-use backdate_engine::domain::records::{CostMethod, KeyStatus, Portfolio};
+use backdate_engine::domain::records::{BusinessDate, CostMethod, KeyStatus, Portfolio};
 use backdate_engine::ports::store::rows::{CashflowRow, EpochRow, PortfolioRow, SnapshotRow};
 use backdate_engine::ports::store::statements::{
     CopyPortfolioSeries, CopyPositionSeries, CopySnapshots, DeletePortfolioSeries,
-    DeletePositionSeries, FindValued, InsertCashflows, PruneEpochs, ReadCashflows, ReadDaySums,
-    ReadPortfolioCashflows, ReadPortfolioEdges, ReadPortfolioSeries, ReadSnapshots, ReadSwitched,
-    UpsertEpochs, UpsertPortfolios, ValuedQuery,
+    DeletePositionSeries, FindValued, InsertBusinessDates, InsertCashflows, PruneEpochs,
+    ReadCashflows, ReadDaySums, ReadPortfolioCashflows, ReadPortfolioEdges, ReadPortfolioSeries,
+    ReadSnapshots, ReadSwitched, UpsertEpochs, UpsertPortfolios, ValuedQuery,
 };
 
 use super::super::fixtures::{cashflow, place, portfolio_series, position_series, snapshot};
@@ -280,10 +280,17 @@ async fn pages_of_series<S: StoreSite>(site: S) {
     assert_eq!(rows(Some(4), Some(4), 9).await, []);
     assert_eq!(rows(Some(5), Some(1), 9).await, []);
     add_keys(&store, &[&one()]).await;
-    let mut transaction = store.begin().await.expect("up");
-    let mut states = transaction.execute(lock_keys(&[&one()])).await.expect("free");
-    states[0].status = KeyStatus::Reprocessing;
-    transaction.execute(UpdateKeys { rows: states }).await.expect("locked");
-    transaction.commit().await.expect("a commit");
-    assert_eq!(read(None, None, 0).await.map(|read| read.status), Some(KeyStatus::Reprocessing));
+    let date = |day: i32| BusinessDate { business_date: date(day), calendar_code: "GLOBAL".into() };
+    store.query(InsertBusinessDates { rows: vec![date(9)] }).await.expect("free");
+    let status = async |status, watermark: i32| {
+        let mut transaction = store.begin().await.expect("up");
+        let mut states = transaction.execute(lock_keys(&[&one()])).await.expect("free");
+        (states[0].status, states[0].watermark_date) = (status, date(watermark).business_date);
+        transaction.execute(UpdateKeys { rows: states }).await.expect("locked");
+        transaction.commit().await.expect("a commit");
+        read(None, None, 0).await.map(|read| read.status)
+    };
+    assert_eq!(status(KeyStatus::Current, 9).await, Some(KeyStatus::Current));
+    assert_eq!(status(KeyStatus::Current, 8).await, Some(KeyStatus::Reprocessing), "a new date");
+    assert_eq!(status(KeyStatus::Reprocessing, 9).await, Some(KeyStatus::Reprocessing));
 }

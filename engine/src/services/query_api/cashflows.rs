@@ -91,8 +91,10 @@ pub(super) async fn page<P: Ports>(api: Rc<Api<P>>, asked: Asked) -> Reply {
     let Some(read) = api.look(statement).await? else {
         return Err(Problem::UnknownPortfolio(portfolio_id.to_string()));
     };
-    if version != read.after_epoch {
-        return Err(Problem::VersionChanged);
+    match (version, read.after_epoch) {
+        (Some(_), None) => return Err(NO_CURSOR),
+        (version, served) if version != served => return Err(Problem::VersionChanged),
+        _ => {}
     }
     let last = read.rows.last().filter(|_| read.rows.len() == limit as usize);
     let next = last.map(|last| {

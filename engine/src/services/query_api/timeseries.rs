@@ -2,7 +2,8 @@
 //! business date, page by page.
 //!
 //! A page begins after a date. It is the answer of one statement, so beginnings and ends fit each
-//! other within it.
+//! other within it. Rows are sums that are made after the positions: for a moment after a position
+//! was replaced they may still be, or only be, without it.
 
 use std::rc::Rc;
 
@@ -27,7 +28,7 @@ pub struct SeriesPage {
     pub portfolio_id: PortfolioId,
     /// Currency of all amounts.
     pub base_currency: Currency,
-    /// Whether any of its positions is about to be replaced.
+    /// Whether any of its positions is about to be replaced or to be valued up to the latest date.
     pub reprocessing_status: ReprocessingStatus,
     /// One entry per business date, in their order.
     pub timeseries: Vec<SeriesEntry>,

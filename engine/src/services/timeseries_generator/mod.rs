@@ -91,16 +91,15 @@ impl<P: Ports> Handler<P> for Generator {
                 poison.push((record, rejection));
             }
         }
-        let budget = plan::budget(&instance.knobs);
         let ranges = keys.iter().map(|(key, news)| (key.clone(), news.ranges.clone()));
-        for batch in batches(ranges, budget) {
+        for batch in batches(ranges, plan::days_of_keys(&instance.knobs)) {
             // What is left of a batch may take longer than a stop may.
             if instance.is_stopping() {
                 return Err(ServiceError::Stopping);
             }
             positions::stage(instance, batch, &keys).await?;
         }
-        for batch in batches(portfolios, budget) {
+        for batch in batches(portfolios, plan::days_of_portfolios(&instance.knobs)) {
             if instance.is_stopping() {
                 return Err(ServiceError::Stopping);
             }

@@ -31,9 +31,15 @@ impl Ranges {
     }
 }
 
-/// Days that the ranges of one transaction may have.
-pub(super) fn budget(knobs: &Knobs) -> u64 {
+/// Days of keys that one transaction may go over, all keys together: as many as a job may have.
+pub(super) fn days_of_keys(knobs: &Knobs) -> u64 {
     u64::from(knobs.job_keys) * u64::from(knobs.job_days)
+}
+
+/// Days of portfolios that one transaction may go over. Each is a sum over all keys of its
+/// portfolio, so they are far fewer.
+pub(super) fn days_of_portfolios(knobs: &Knobs) -> u64 {
+    u64::from(knobs.job_days)
 }
 
 /// The ranges of one transaction by their owner.

@@ -138,7 +138,12 @@ fn series(
         let last = before.and_then(|before| before.values.as_ref());
         let must = model::position_row(last, &snapshot.position, snapshot.values.as_ref(), between);
         let is = mirrored.series_on(*date, newest);
-        let same = is.is_some_and(|is| is.epoch == snapshot.epoch && same_row(&must, &is.series));
+        let value = snapshot.values.map(|values| values.market_value).unwrap_or_default();
+        let same = is.is_some_and(|is| {
+            (is.epoch, is.revision) == (snapshot.epoch, snapshot.revision)
+                && near(is.market_value, value)
+                && same_row(&must, &is.series)
+        });
         report.check(same, scene.event, || {
             let key = &mirrored.key;
             format!(

@@ -156,7 +156,10 @@ impl Run for ReadPortfolioSeries {
         let read = session.read(|view| {
             let portfolio = view.get::<PortfolioRow>(&self.portfolio_id)?;
             let mut keys = states(view, &self.portfolio_id, SecurityId::new(""));
-            let is_open = keys.any(|state| state.status == KeyStatus::Reprocessing);
+            let latest = latest_business_date(view);
+            let is_open = keys.any(|state| {
+                state.status == KeyStatus::Reprocessing || Some(state.watermark_date) < latest
+            });
             let from = self.from.unwrap_or(Date::from_days(i32::MIN));
             let to = self.to.unwrap_or(Date::from_days(i32::MAX)).max(from);
             let rows = (self.portfolio_id.clone(), from)..=(self.portfolio_id.clone(), to);

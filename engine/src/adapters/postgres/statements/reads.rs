@@ -220,7 +220,9 @@ impl Run for ReadPortfolioSeries {
     async fn run(self, connection: &mut PgConnection) -> Result<Option<SeriesRead>, Error> {
         let text = concat!(
             "SELECT p.base_currency, CASE WHEN EXISTS (SELECT FROM position_state
-                    WHERE portfolio_id = $1 AND status = 'REPROCESSING')
+                    WHERE portfolio_id = $1 AND (status = 'REPROCESSING' OR watermark_date <
+                        (SELECT max(business_date) FROM business_dates
+                            WHERE calendar_code = 'GLOBAL')))
                     THEN 'REPROCESSING' ELSE 'CURRENT' END,
                 s.date IS NOT NULL, s.*
             FROM portfolios p
