@@ -5,6 +5,8 @@
 //! the other on the same server, with a checkpoint before each.
 //!
 //! - `real/first_valuation`: key-dates per second from sending business dates until all are valued.
+//! - `real/series`: the same until series of positions and portfolios are complete as well; baseline:
+//!   a copy of those rows too.
 //! - `real/revaluation`: the same after the first price of every security was corrected.
 //! - `real/live`: transactions per second from sending until positions and values are up to date;
 //!   baseline: consuming the topic and copying the rows into `transactions`, and nothing else.
@@ -72,6 +74,8 @@ fn main() {
 struct Taken {
     count: f64,
     seconds: f64,
+    /// Until what follows from it (cash flows, series) is done too.
+    all_seconds: f64,
     statements: f64,
 }
 
@@ -110,6 +114,12 @@ async fn measure() -> Vec<Line> {
     let first = taken(&mut engine, &mut baseline, load.business_dates(), all).await;
     let copy = baseline.copy_snapshots(&engine).await;
     lines.push(line("first_valuation", &first, &copy, "key-dates/s", "valued for the first time"));
+    let series = baseline.copy_series(&engine).await;
+    let seconds = copy.seconds + series.seconds;
+    let what = "valued for the first time, with all series";
+    let complete = Taken { seconds: first.all_seconds, ..first };
+    let copies = Taken { seconds, all_seconds: seconds, ..copy };
+    lines.push(line("series", &complete, &copies, "key-dates/s", what));
     let again = taken(&mut engine, &mut baseline, load.corrections(1), all).await;
     let copy = baseline.copy_snapshots(&engine).await;
     lines.push(line("revaluation", &again, &copy, "key-dates/s", "valued again, a price changed"));
@@ -129,7 +139,8 @@ async fn measure() -> Vec<Line> {
     lines
 }
 
-/// Sends records and waits until nothing is left to do for them.
+/// Sends records and waits until all that they change is valued, and then until nothing is left to
+/// do for them.
 async fn taken(
     engine: &mut Engine,
     baseline: &mut Baseline,
@@ -140,9 +151,10 @@ async fn taken(
     let before = engine.statements().await;
     let begun = now();
     engine.send_records(records).await;
-    let seconds = engine.settled(begun).await;
+    let seconds = engine.valued(begun).await;
+    let all_seconds = engine.settled(begun).await;
     let statements = engine.statements().await - before;
-    Taken { count, seconds, statements }
+    Taken { count, seconds, all_seconds, statements }
 }
 
 /// Latencies at shares of the sustained rate.
@@ -204,9 +216,9 @@ fn latency_lines(percent: u32, latencies: &Latencies, least: &Histogram<u64>) ->
 fn line(name: &str, ours: &Taken, copy: &Taken, unit: &str, what: &str) -> Line {
     let per_unit = ours.statements / ours.count;
     let note = format!(
-        "{what}: {:.0} in {:.2} s, {:.0} statements ({per_unit:.4} each); baseline: binary COPY of \
-         the same rows into the same table, {:.0} in {:.2} s",
-        ours.count, ours.seconds, ours.statements, copy.count, copy.seconds
+        "{what}: {:.0} in {:.2} s, with cash flows and series in {:.2} s, {:.0} statements \
+         ({per_unit:.4} each); baseline: binary COPY of the same rows, {:.0} in {:.2} s",
+        ours.count, ours.seconds, ours.all_seconds, ours.statements, copy.count, copy.seconds
     );
     let ratio = ours.rate() / copy.rate();
     println!(

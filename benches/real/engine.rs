@@ -17,7 +17,7 @@ use backdate_engine::adapters::postgres::config::PostgresConfig;
 use backdate_engine::adapters::postgres::{Store, drop_schema, migrate};
 use backdate_engine::ports::log::{Headers, Log, LogProducer, NewRecord, Topic};
 use backdate_engine::ports::store::Store as _;
-use backdate_engine::ports::store::statements::ReadBacklog;
+use backdate_engine::ports::store::statements::{Backlog, ReadBacklog};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -36,6 +36,10 @@ const LOOK: Duration = Duration::from_millis(50);
 const GLANCE: &str = "SELECT EXISTS (SELECT FROM position_state WHERE status = 'REPROCESSING' OR \
      watermark_date <> (SELECT max(business_date) FROM business_dates)), \
      (SELECT last_value FROM outbox_id)";
+/// Whether no event is left but those that valuation does not wait for.
+const SENT: &str = "SELECT NOT EXISTS (SELECT FROM outbox_events WHERE topic NOT IN \
+     ('processed_transactions_completed', 'daily_position_snapshot_persisted', \
+     'portfolio_aggregation_required'))";
 /// How long a measured load may take.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How long the engine may stand still without its members being taken for dead.
@@ -181,7 +185,7 @@ impl Engine {
             // Asking the broker takes a while. Whatever the engine did meanwhile has left an event.
             if !is_behind
                 && self.is_idle().await
-                && self.lag().await == 0
+                && self.lag(&GROUPS).await == 0
                 && self.is_idle().await
                 && self.glance().await == (false, events)
             {
@@ -189,6 +193,37 @@ impl Engine {
             }
             pause(LOOK).await;
         }
+    }
+
+    /// Waits until every key is valued, whatever follows from that; seconds from `begun` to when
+    /// that was so.
+    pub(super) async fn valued(&mut self, begun: Instant) -> f64 {
+        let follows = |group: &str| matches!(group, "cashflow-calculator" | "timeseries-generator");
+        let groups: Vec<_> = GROUPS.into_iter().filter(|(group, _)| !follows(group)).collect();
+        loop {
+            let looked = now();
+            assert!(looked - begun < PATIENCE, "not valued after {PATIENCE:?}");
+            // What was taken in has left an event, which goes to a topic and is taken in there.
+            if !self.glance().await.0
+                && self.lag(&groups).await == 0
+                && self.has_sent_all_but_what_follows().await
+                && self.lag(&groups).await == 0
+                && self.is_valued().await
+            {
+                return (looked - begun).as_secs_f64();
+            }
+            pause(LOOK).await;
+        }
+    }
+
+    async fn has_sent_all_but_what_follows(&mut self) -> bool {
+        let row = sqlx::query(SENT).fetch_one(&mut self.connection).await;
+        row.expect("the database is there").get(0)
+    }
+
+    async fn is_valued(&self) -> bool {
+        let backlog = self.store.query(ReadBacklog {}).await.expect("the database is there");
+        is_done(&Backlog { outbox_events: 0, ..backlog })
     }
 
     async fn glance(&mut self) -> (bool, i64) {
@@ -201,8 +236,8 @@ impl Engine {
         is_done(&self.store.query(ReadBacklog {}).await.expect("the database is there"))
     }
 
-    async fn lag(&self) -> u64 {
-        admin::lag(&self.services.kafka, &GROUPS).await.expect("the broker is there")
+    async fn lag(&self, groups: &[(&str, &[Topic])]) -> u64 {
+        admin::lag(&self.services.kafka, groups).await.expect("the broker is there")
     }
 
     /// Statements that the engine has run so far, from its own metrics.
@@ -317,6 +352,7 @@ persistence = 2
 position-calculator = 2
 valuation-scheduler = 1
 position-valuation-calculator = 4
+timeseries-generator = 2
 outbox-dispatcher = 1
 
 [knobs]
