@@ -5,8 +5,8 @@
 //! the other on the same server, with a checkpoint before each.
 //!
 //! - `real/first_valuation`: key-dates per second from sending business dates until all are valued.
-//! - `real/series`: the same until series of positions and portfolios are complete as well; baseline:
-//!   a copy of those rows too.
+//! - `real/series`: the same until series of positions and portfolios are complete too; baseline:
+//!   a copy of those rows as well.
 //! - `real/revaluation`: the same after the first price of every security was corrected.
 //! - `real/live`: transactions per second from sending until positions and values are up to date;
 //!   baseline: consuming the topic and copying the rows into `transactions`, and nothing else.

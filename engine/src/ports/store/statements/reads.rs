@@ -126,7 +126,7 @@ pub struct CashflowRead {
 pub struct SeriesRead {
     /// Currency of the rows.
     pub base_currency: Currency,
-    /// REPROCESSING if any key of the portfolio is, or is not valued up to the latest business date.
+    /// REPROCESSING if any key of the portfolio is, or is not valued up to the latest date.
     pub status: KeyStatus,
     /// Rows, in date order.
     pub rows: Vec<PortfolioSeriesRow>,
