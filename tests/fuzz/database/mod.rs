@@ -27,8 +27,14 @@ use schedule::Schedule;
 const AT_ONCE: usize = 3;
 /// Simulated orders that are tried where several sessions may go on at once.
 const ORDERS: u64 = 12;
-/// Of so many schedules at the least, only one may need another order than the first.
+/// Seeds that are kept.
+const KEPT: &str = include_str!("../seeds/database.txt");
+/// Of so many schedules at the least, only one may need another order than the first; those that
+/// are kept, some of which do, come on top.
 const REORDERED_ONE_IN: usize = 50;
+/// Schedules that may lose a connection of themselves, as a machine under load does at times, and
+/// agree when they are repeated.
+const LOST_MAX: usize = 2;
 /// So many schedules that differ are made short.
 const SHRUNK_MAX: usize = 3;
 
@@ -135,10 +141,17 @@ async fn shrink(real: &Real, schedule: &Schedule) -> Option<Trial> {
     found
 }
 
+/// Whether the first difference is that the real session was gone, though nobody had ended it.
+fn has_lost_a_connection(trial: &Trial) -> bool {
+    let Verdict::Differs(at) = trial.verdict else { return false };
+    trial.real.get(at).is_some_and(|line| line.ends_with("error Disconnected"))
+}
+
 /// What a run has come to.
 #[derive(Default)]
 struct Tally {
     differing: Vec<u64>,
+    lost: usize,
     excused: usize,
     reordered: usize,
     waits: usize,
@@ -147,7 +160,11 @@ struct Tally {
 /// Runs the schedule of a seed on both and counts what comes of it.
 async fn check(real: &Real, seed: u64, is_single: bool, tally: &RefCell<Tally>) {
     let schedule = Schedule::generate(seed);
-    let trial = attempt(real, &schedule).await;
+    let mut trial = attempt(real, &schedule).await;
+    if has_lost_a_connection(&trial) && tally.borrow().lost < LOST_MAX {
+        tally.borrow_mut().lost += 1;
+        trial = attempt(real, &schedule).await;
+    }
     let waits = trial.simulated.iter().filter(|line| line.ends_with("waits")).count();
     tally.borrow_mut().waits += waits;
     tally.borrow_mut().reordered += usize::from(trial.is_reordered);
@@ -180,7 +197,7 @@ async fn check(real: &Real, seed: u64, is_single: bool, tally: &RefCell<Tally>) 
 
 #[test]
 fn database_schedules_agree() {
-    let plan = Plan::of("BACKDATE_FUZZ_DATABASE", 300, include_str!("../seeds/database.txt"));
+    let plan = Plan::of("BACKDATE_FUZZ_DATABASE", 300, KEPT);
     run(Duration::from_secs(86_400), async move || {
         let (watch, tally) = (Stopwatch::start(), RefCell::default());
         let seeds = RefCell::new(plan.seeds.iter());
@@ -194,18 +211,18 @@ fn database_schedules_agree() {
         let workers = AT_ONCE.min(plan.seeds.len());
         join_all((0..workers).map(|_| worker())).await;
         let (seconds, tally) = (watch.seconds(), tally.take());
-        let Tally { mut differing, excused, reordered, waits } = tally;
+        let Tally { mut differing, lost, excused, reordered, waits } = tally;
         differing.sort_unstable();
         say(&format!(
             "database: {} schedules ({plan}), {waits} waits, {excused} excused by the ledger, \
-             {reordered} agree in another order, {} differ; {seconds:.0} s, {:.1} schedules/s",
+             {reordered} agree in another order, {lost} repeated, {} differ; {seconds:.0} s, {:.1} schedules/s",
             plan.seeds.len(),
             differing.len(),
             plan.seeds.len() as f64 / seconds
         ));
         assert!(differing.is_empty(), "differing seeds: {differing:?}");
         assert!(excused * 10 <= plan.seeds.len(), "the ledger excuses too much: {excused}");
-        let is_rare = reordered * REORDERED_ONE_IN <= plan.seeds.len();
+        let is_rare = reordered <= KEPT.lines().count() + plan.seeds.len() / REORDERED_ONE_IN;
         assert!(plan.is_single || is_rare, "too many agree in another order only: {reordered}");
         assert!(plan.is_single || waits * 2 > plan.seeds.len(), "hardly anybody waited: {waits}");
     });
