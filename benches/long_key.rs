@@ -29,8 +29,9 @@ const APPENDED: u32 = 20;
 const APPEND_MS: u64 = 200;
 /// Transactions of the last date, if there is more than one.
 const LAST_DATE: u32 = 10;
-/// What readers and the harness ask for, whatever arrives.
-const ASIDE: [&str; 2] = ["ReadPortfolioPositions", "ReadBacklog"];
+/// What readers and the harness ask for, whatever arrives; and the flows of a day, of which its row
+/// of the series is the sum, so that it costs what the day has: here all trades are of one day.
+const ASIDE: [&str; 3] = ["ReadPortfolioPositions", "ReadBacklog", "ReadCashflows"];
 
 /// What arrives at the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
