@@ -215,7 +215,8 @@ fn database_schedules_agree() {
         differing.sort_unstable();
         say(&format!(
             "database: {} schedules ({plan}), {waits} waits, {excused} excused by the ledger, \
-             {reordered} agree in another order, {lost} repeated, {} differ; {seconds:.0} s, {:.1} schedules/s",
+             {reordered} agree in another order, {lost} repeated, {} differ; {seconds:.0} s, \
+             {:.1} schedules/s",
             plan.seeds.len(),
             differing.len(),
             plan.seeds.len() as f64 / seconds
