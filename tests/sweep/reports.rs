@@ -43,7 +43,7 @@ fn failures_are_grouped_saved_and_can_be_repeated() {
     let error = format!("::error file={},line=1,title=G4 broke::", scenario.display());
     assert!(ran.stdout.contains(&error), "{}", ran.stdout);
     let xml = fs::read_to_string(&report).expect("a report");
-    assert!(xml.contains("<testsuite name=\"sound\" tests=\"10\" failures=\"2\""), "{xml}");
+    assert!(xml.contains("<testsuite name=\"sound\" tests=\"11\" failures=\"2\""), "{xml}");
     assert!(xml.contains("name=\"G4\"><failure message=\""), "{xml}");
     assert!(xml.contains(" checks in 2 runs, 0 violations</system-out>"), "{xml}");
 }

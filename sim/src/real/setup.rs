@@ -19,6 +19,10 @@ use super::troupe::{Role, Troupe};
 use crate::cluster::POSTGRES;
 use crate::proxy::{self, Link, Protocol};
 
+/// The first port that an instance may get, and how many there are.
+const PORT_MIN: u16 = 20_000;
+const PORTS: u16 = 12_000;
+
 /// What backstage needs to begin.
 pub(super) struct Setup {
     pub(super) place: Place,
@@ -140,9 +144,13 @@ async fn through_links(
     Ok(through)
 }
 
-/// An address that is free now, and that an instance has again when it is started again.
+/// An address that is free now, and that an instance has again when it is started again. It lies
+/// below the ports that the system gives to clients, one of which could take it meanwhile.
 fn free_address() -> std::io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+    let drawn = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    let ports = (0..PORTS).map(|n| PORT_MIN + (drawn.port() % PORTS + n) % PORTS);
+    let mut free = ports.filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+    free.next().map_or(Ok(drawn), |listener| listener.local_addr())
 }
 
 fn write_config(path: &Path, place: &Place, setup: &Setup, api: SocketAddr) -> std::io::Result<()> {
