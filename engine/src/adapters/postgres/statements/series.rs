@@ -50,6 +50,15 @@ macro_rules! valid_snapshots {
     };
 }
 
+/// Five arrays: keys, their epochs, and their first and last dates.
+fn of_keys(text: &'static str, ranges: &[(Key, Epoch, Date, Date)]) -> Call {
+    sql(text)
+        .keys(ranges, |range| &range.0)
+        .each(ranges, |range| range.1)
+        .each(ranges, |range| range.2)
+        .each(ranges, |range| range.3)
+}
+
 impl Run for ReadSnapshots {
     async fn run(self, connection: &mut PgConnection) -> Result<Vec<SnapshotRow>, Error> {
         let text = concat!(
@@ -76,13 +85,7 @@ impl Run for ReadSnapshots {
             ")
             ) r) found ORDER BY number, date"
         );
-        let ranges = &self.ranges;
-        let call = sql(text)
-            .keys(ranges, |range: &(Key, Epoch, Date, Date)| &range.0)
-            .each(ranges, |range| range.1)
-            .each(ranges, |range| range.2)
-            .each(ranges, |range| range.3);
-        rows(call, connection).await
+        rows(of_keys(text, &self.ranges), connection).await
     }
 }
 
@@ -139,13 +142,7 @@ impl Run for DeletePositionSeries {
             USING unnest($1, $2, $3, $4, $5) k(portfolio, security, epoch, first, last)
             WHERE t.portfolio_id = k.portfolio AND t.security_id = k.security
                 AND t.epoch = k.epoch AND t.date BETWEEN k.first AND k.last";
-        let ranges = &self.ranges;
-        let call = sql(text)
-            .keys(ranges, |range: &(Key, Epoch, Date, Date)| &range.0)
-            .each(ranges, |range| range.1)
-            .each(ranges, |range| range.2)
-            .each(ranges, |range| range.3);
-        done(call, connection).await
+        done(of_keys(text, &self.ranges), connection).await
     }
 }
 
